@@ -1,0 +1,1 @@
+"""The contract between cellguard's programs: topics, messages, signals, errors, framing, and the one door to MQTT."""
