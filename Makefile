@@ -1,0 +1,53 @@
+# Two commands for a new machine: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help demo test test-influx lint format bench lock setup clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## create .venv from the hash-locked requirements
+
+# the packages first: a bare Debian has no venv module
+$(STAMP): requirements/dev.txt pyproject.toml deploy/apt-packages.txt
+	@sh deploy/apt-install.sh deploy/apt-packages.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cellguard needs Python 3.11 or newer: $$($(PYTHON) -V) was found; set PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## the whole system on a simulated rig; Ctrl-C ends it (ARGS="--modules 15 …")
+	@$(BIN)/cellguard demo $(ARGS)
+
+test: $(STAMP)  ## every test that needs no emulator
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-influx: $(STAMP)  ## the storage suite; against any InfluxDB 2 with CELLGUARD_INFLUX_URL=… _TOKEN=… _ORG=… _BUCKET=…
+	@$(BIN)/python -m pytest tests/conformance/sinks $(ARGS)
+
+lint: $(STAMP)  ## style, types and the arrows between the rooms
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP)  ## let ruff format and mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP)  ## the hot paths as ratios against the obvious library way
+	@$(BIN)/python -m bench
+
+lock:  ## renew requirements/*.txt (needs uv)
+	@for extra in edge collector dev; do \
+	  uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+	    --extra $$extra pyproject.toml --output-file requirements/$$extra.txt || exit 1; done
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The command people type: no logic of its own, everything else is imported when it is needed."""

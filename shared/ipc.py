@@ -117,6 +117,12 @@ def number_of(packet: bytes) -> int:
     return number
 
 
+def mono_of(packet: bytes) -> int:
+    """The `mono_us` of a packed ROW or EVENT."""
+    mono_us: int = _NUMBERED.unpack_from(packet)[2]
+    return mono_us
+
+
 def pack_release(number: int) -> bytes:
     """A RELEASE packet."""
     return _RELEASE.pack(RELEASE, number)

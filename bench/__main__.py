@@ -1,0 +1,23 @@
+"""`make bench`: every hot path as a ratio against the obvious library way, measured in the same run."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+FIGURES = ("decode", "frame_path", "encode", "line", "collector")
+"""Modules of this folder; each has `figures() -> list[Figure]`."""
+
+
+def main() -> int:
+    """Print one line per figure; 1 when one is short of its goal."""
+    short = 0
+    for name in FIGURES:
+        for figure in importlib.import_module(f"bench.{name}").figures():
+            print(figure, flush=True)
+            short += not figure.ok
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""The demo's own operator, a thread: connects the pack, keeps a schedule running, opens the circuit at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cellguard.listener import Listener
+from cellguard.operator import Answer, NoAnswer, Operator, subscriptions
+from cellguard.view import View
+from shared.errors import CellguardError, Unavailable
+from shared.mqtt import BrokerSettings
+
+ASK_S = 2.0
+AGAIN_S = 1.0
+_TURN_S = 0.2
+_OPEN_S = 4.0
+_AT_REST = ("STANDBY", "LATCHED")
+
+
+class Meant(NamedTuple):
+    """Whom the attendant serves, and with which schedule."""
+
+    broker: BrokerSettings
+    site: str
+    node: str
+    schedule: str
+
+
+class Attendant:
+    """Behaves as a person would over MQTT. It never resets a latch, and leaves the pack alone once it has run."""
+
+    def __init__(self, meant: Meant, say: Callable[[str], None]) -> None:
+        self.stored = threading.Event()
+        """Set at the first receipt: telemetry is in the store."""
+        self.view = View()
+        self._meant = meant
+        self._say = say
+        self._leaving = threading.Event()
+        self._has_run = False
+        self._next_try = 0.0
+        self._said = ""
+        self._thread = threading.Thread(target=self._run, name="attendant", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the broker may come up later."""
+        self._thread.start()
+
+    def leave(self, timeout_s: float) -> bool:
+        """Open the circuit and end; False when that was not confirmed in time (guard makes its outputs safe anyway)."""
+        self._leaving.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive() and self.view.state("safety").get("state") in _AT_REST
+
+    def _run(self) -> None:
+        while not self._leaving.is_set():
+            try:
+                with Listener(self._meant.broker, subscriptions(self._meant.site, self._meant.node)) as listener:
+                    self._attend(Operator(listener, self._meant.site, self._meant.node, "demo"))
+            except CellguardError as error:
+                self._tell(f"the demo's operator: {error}")
+
+    def _attend(self, operator: Operator) -> None:
+        self.view = operator.view
+        while not self._leaving.is_set():
+            operator.watch(_TURN_S)
+            if self.view.receipts:
+                self.stored.set()
+            if self.stored.is_set() and time.monotonic() >= self._next_try:
+                self._drive(operator)
+        self._open(operator)
+
+    def _drive(self, operator: Operator) -> None:
+        """One step towards a running schedule, by what the guard says its state is."""
+        self._next_try = time.monotonic() + AGAIN_S
+        state = self.view.state("safety").get("state")
+        schedule = self.view.state("schedule").get("state")
+        if state == "RUN" and schedule == "running":
+            self._has_run = True
+        elif schedule == "done" and state in {"READY", "RUN"}:
+            self._ask(operator, "schedule", {"action": "start", "file": self._meant.schedule})
+        elif self._has_run:
+            return
+        elif state == "STANDBY":
+            self._ask(operator, "contactor", {"action": "close"})
+        elif state == "READY":
+            self._ask(operator, "schedule", {"action": "start", "file": self._meant.schedule})
+        elif state == "LATCHED":
+            names = ", ".join(map(str, self.view.state("safety").get("latches", [])))
+            self._tell(f"the guard is LATCHED ({names}) and the demo does not reset it; see cellguard alarms")
+
+    def _open(self, operator: Operator) -> None:
+        if self.view.state("safety").get("state") not in _AT_REST:
+            self._ask(operator, "contactor", {"action": "open"})
+            operator.watch(_OPEN_S, lambda view: view.state("safety").get("state") in _AT_REST)
+
+    def _ask(self, operator: Operator, target: str, body: dict[str, object]) -> None:
+        try:
+            answer = operator.ask(target, body, timeout_s=ASK_S)
+        except (NoAnswer, Unavailable):
+            return  # what became of it shows in the guard's state
+        if answer.status == "rejected":
+            self._tell(_refusal(target, body, answer))
+
+    def _tell(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            self._say(sentence)
+
+
+def _refusal(target: str, body: dict[str, object], answer: Answer) -> str:
+    return f"{target} {body.get('action', '')}: {answer.sentence()}; trying again"

@@ -1,0 +1,97 @@
+"""What one node says of itself, gathered from its messages: the latest of each topic and when it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from shared.errors import WireError
+from shared.mqtt import Message
+from shared.topics import parse
+
+Body = Mapping[str, Any]
+TOPICS = ("status", "hb", "info", "catalog", "state/+", "alarm/+", "receipt", "ack")
+"""Below the node, everything that `View` understands."""
+
+
+class View:
+    """The latest words of one node; nothing is judged here. Ages are in s against `now`, monotonic time of the caller."""
+
+    def __init__(self) -> None:
+        self.status: Body = {}
+        self.info: Body = {}
+        self.catalog: Body = {}
+        self.states: dict[str, Body] = {}
+        self.alarms: dict[str, Body] = {}
+        self.heartbeat = ""
+        self.receipts = 0
+        self.malformed = 0
+        self._arrived: dict[str, float] = {}
+
+    def take(self, message: Message, now: float) -> Body:
+        """Remember one message and return its body, {} when it is a heartbeat, empty or no JSON object (then counted)."""
+        try:
+            topic = parse(message.topic)
+            if topic.kind == "hb":
+                self._take_heartbeat(message, now)
+                return {}
+            body = orjson.loads(message.payload) if message.payload else {}
+        except (WireError, orjson.JSONDecodeError):
+            self.malformed += 1
+            return {}
+        if not isinstance(body, dict):
+            self.malformed += 1
+            return {}
+        if not message.retain:
+            self._arrived[f"{topic.kind}/{topic.rest}"] = now
+        self._file(topic.kind, topic.rest, body)
+        return body
+
+    def age_s(self, topic: str, now: float) -> float | None:
+        """How long ago `state/module-03` (or any topic below the node) last arrived live; None when it never did."""
+        at = self._arrived.get(topic if "/" in topic else f"{topic}/")
+        return None if at is None else now - at
+
+    def state(self, name: str) -> Body:
+        """The body of `state/{name}`, {} before it came."""
+        return self.states.get(name, {})
+
+    def modules(self) -> list[str]:
+        """Sources of the modules that were seen or are expected, in order."""
+        expected = self.info.get("modules", [])
+        named = {f"module-{number:02d}" for number in expected if isinstance(number, int)}
+        return sorted(named | {name for name in self.states if name.startswith("module-")})
+
+    def current_alarms(self) -> list[Body]:
+        """Alarms whose condition is present or whose latch is held, the worst and newest first."""
+        held = [body for body in self.alarms.values() if body.get("state") in {"active", "latched"}]
+        return sorted(held, key=lambda body: (-_severity(body), -_number(body.get("since"))))
+
+    def _take_heartbeat(self, message: Message, now: float) -> None:
+        if not message.retain:
+            self.heartbeat = message.payload.decode("ascii", "replace")
+            self._arrived["hb/"] = now
+
+    def _file(self, kind: str, rest: str, body: Body) -> None:
+        if kind in {"status", "info", "catalog"}:
+            setattr(self, kind, body)
+        elif kind == "state":
+            self.states[rest] = body
+        elif kind == "alarm":
+            self.alarms[rest] = body
+        elif kind == "receipt":
+            self.receipts += 1
+
+
+LEVELS = ("OK", "WARNING", "DANGER", "FAULT", "CRITICAL")
+
+
+def _severity(body: Body) -> int:
+    level = body.get("level")
+    return LEVELS.index(level) if level in LEVELS else len(LEVELS)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

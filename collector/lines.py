@@ -1,0 +1,130 @@
+"""Records as InfluxDB line protocol: names, tags and types of CONTRACT §5, every number a float."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+import orjson
+
+from collector.ingest import Identity, Record
+from shared.signals import kind_of, module_number
+
+_TEXT_FIELDS = (
+    "actor", "by", "class", "code", "from_state", "id", "lane", "output", "reason", "session", "source", "state", "status",
+    "target", "to_state", "unit", "why",
+)  # fmt: skip
+_NUMBER_FIELDS = ("count", "events", "from", "limit", "rows", "seq", "to", "took_ms", "value")
+_CACHED_NUMBERS = 65536
+_ENVELOPE = {"spool", "lane", "seq", "ts", "kind"}
+
+
+def number(value: float) -> str:
+    """The shortest decimal that reads back as the same float. `3` is a float in line protocol, an integer would be `3i`.
+
+    >>> number(47.33), number(3), number(2**53 + 1)
+    ('47.33', '3', '9007199254740992')
+    """
+    return repr(float(value)).removesuffix(".0")
+
+
+class _Texts(dict[float | None, str]):
+    """number → its text. Signals are quantised: nearly every value comes again. Bounded: when full it starts anew."""
+
+    def __missing__(self, value: float | None) -> str:
+        if value is None:
+            raise KeyError(value)
+        if len(self) >= _CACHED_NUMBERS:
+            self.clear()
+        text = self[value] = number(value)
+        return text
+
+
+_text_of = _Texts().__getitem__
+
+
+def lines(record: Record) -> str:
+    """The lines of one record, one below the other; "" when no row has a good value."""
+    return _telemetry(record) if record.identity.lane == "tele" else _event(record)
+
+
+def block(records: Sequence[Record]) -> bytes:
+    """The body of one write request."""
+    return "\n".join(filter(None, map(lines, records))).encode()
+
+
+@lru_cache(maxsize=1024)
+def _head(site: str, node: str, source: str) -> str:
+    module = module_number(source)
+    tag = "" if module is None else f",module={module:02d}"
+    return f"{kind_of(source)}{tag},node={node},site={site}"
+
+
+@lru_cache(maxsize=1024)
+def _template(names: tuple[str, ...]) -> list[str]:
+    """What stands before each value of a row, the head of the line left empty; every second place is a value's."""
+    parts = [""] * (2 * len(names))
+    parts[2::2] = [f",{name}=" for name in names[1:]]
+    return parts
+
+
+def _telemetry(record: Record) -> str:
+    columns: dict[str, list[float | None]] = record.body["v"]
+    t0: int = record.body["t0"]
+    times = [t0 + offset for offset in record.body["t"]]
+    head = _head(record.identity.site, record.identity.node, record.source)
+    names = tuple(columns)
+    if not names:
+        return ""
+    parts = _template(names) * len(times)
+    try:
+        # nothing is done in Python by value: this is why it is an order of magnitude faster than formatting each
+        parts[1::2] = map(_text_of, chain.from_iterable(zip(*columns.values(), strict=True)))
+    except KeyError:
+        return _with_holes(head, columns, times)
+    first = f"{head} {names[0]}="
+    parts[:: 2 * len(names)] = [first, *(f" {time}000\n{first}" for time in times[:-1])]
+    return f"{''.join(parts)} {times[-1]}000"
+
+
+def _with_holes(head: str, columns: dict[str, list[float | None]], times: list[int]) -> str:
+    rows = zip(*columns.values(), strict=True)
+    return "\n".join(
+        f"{head} {fields} {time}000"
+        for time, row in zip(times, rows, strict=True)
+        if (fields := ",".join(f"{name}={number(value)}" for name, value in zip(columns, row, strict=True) if value is not None))
+    )
+
+
+def _event(record: Record) -> str:
+    """Each event once in `event`; alarms and gaps also in the measurement of their own."""
+    identity, body, kind = record.identity, record.body, record.source
+    stamp = body["ts"] * 1000 + identity.seq % 1000
+    details = {name: value for name, value in body.items() if name not in _ENVELOPE}
+    fields = _event_fields(body)
+    text = f'{fields},text="{_escaped(orjson.dumps(details).decode())}"'
+    found = [f"event,kind={kind},{_node_tags(identity)} {text} {stamp}"]
+    if kind == "alarm":
+        active = f"active={int(body.get('state') == 'active')}"
+        tags = f"alarm={body['alarm']},level={body['level']},{_node_tags(identity)}"
+        found.append(f"alarm,{tags} {active},{fields} {stamp}")
+    elif kind == "gap":
+        found.append(f"gap,{_node_tags(identity)} {fields} {stamp}")
+    return "\n".join(found)
+
+
+def _node_tags(identity: Identity) -> str:
+    return f"node={identity.node},site={identity.site}"
+
+
+def _event_fields(body: dict[str, Any]) -> str:
+    """Only fields of a fixed type each, so that no event can ever conflict with another in the store."""
+    numbers = (f"{name}={number(body[name])}" for name in _NUMBER_FIELDS if type(body.get(name)) in {int, float})
+    texts = (f'{name}="{_escaped(body[name])}"' for name in _TEXT_FIELDS if isinstance(body.get(name), str))
+    return ",".join(chain(numbers, texts))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,181 @@
+"""The BMUs' CANopen side as a pure state machine: SYNC cycles, discovery, SDO enable, second senders."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from edge_agent.guard.codecs.bmu import Read, reader
+from edge_agent.guard.codecs.can_frame import ERROR, EXTENDED, REMOTE, Frame, error_text
+from edge_agent.guard.model import NoData, Reading
+from shared.signals import module_source
+
+if TYPE_CHECKING:
+    from edge_agent.guard.codecs.dbc import Decoder
+
+SYNC_ID, SYNC_DATA = 0x080, b"\xff"
+SDO_REQUEST_ID, SDO_ANSWER_ID = 0x600, 0x580
+SDO_ENABLE = bytes.fromhex("2F05180100000000")
+"""Download 1 byte, 0, to object 0x1805 sub 1: the BMU sends its extra PDOs from now on."""
+SDO_DONE, SDO_ABORT = 0x60, 0x80
+SDO_TRIES, SDO_WAIT_S = 3, 1.0
+SILENT_S = 2.0
+"""A module that was silent for so long may have been without power, and forgotten what SDO told it."""
+
+Handle = Callable[[bytes, float], Reading | NoData | None]
+
+
+class Turn(NamedTuple):
+    """What a call of the state machine yields: arrivals for the loop, frames (id, data) to send."""
+
+    arrivals: list[Reading | NoData]
+    frames: list[tuple[int, bytes]]
+
+
+class _Module:
+    """What is known of one BMU: when it was last heard, how far its SDO enable got."""
+
+    __slots__ = ("answered", "asked_at", "heard_at", "source", "tries")
+
+    def __init__(self, number: int) -> None:
+        self.source = module_source(number)
+        self.heard_at = float("-inf")
+        self.restart()
+
+    def restart(self) -> None:
+        self.tries = 0
+        self.asked_at = float("-inf")
+        self.answered = False
+
+
+class _Part:
+    """One PDO of one module: at most one frame in a SYNC cycle."""
+
+    __slots__ = ("_bus", "_cycle", "_data", "_may_be_late", "_module", "_read")
+
+    def __init__(self, bus: Bmus, module: _Module, read: Read) -> None:
+        self._bus = bus
+        self._module = module
+        self._read = read
+        self._cycle = -1
+        self._data = b""
+        self._may_be_late = False
+
+    def take(self, data: bytes, t_mono: float) -> Reading | NoData | None:
+        cycle = self._bus.cycle
+        if self._cycle != cycle:
+            # the answer to the SYNC before may come after the next one on a full bus; then two in one cycle are right
+            self._may_be_late = self._cycle < cycle - 1
+            self._cycle = cycle
+        elif data == self._data:
+            self._bus.counted["repeated_frames"] += 1
+            return None
+        elif self._may_be_late:
+            self._may_be_late = False
+            self._bus.counted["late_frames"] += 1
+        else:
+            return self._second_sender(data, t_mono)
+        self._data = data
+        self._module.heard_at = t_mono
+        return self._read(data, t_mono)
+
+    def _second_sender(self, data: bytes, t_mono: float) -> NoData | None:
+        self._bus.counted["second_senders"] += 1
+        arrival = self._read(data, t_mono)
+        return NoData(arrival.source, arrival.part, t_mono, "duplicate", "twice in one SYNC cycle with other content")
+
+
+class Bmus:
+    """All modules of the DBC on one bus.
+
+    Call `on_tick` when a SYNC is due, `on_frames` with what was received; send the frames they return. `restart` after the bus
+    was closed.
+
+    Args:
+        modules: number → part → decoder, as `dbc.groups` gives it.
+        cells: cells in series in a module.
+    """
+
+    def __init__(self, modules: Mapping[int, Mapping[str, Decoder]], cells: int) -> None:
+        self.cycle = 0
+        self.counted: Counter[str] = Counter()
+        self._modules = {number: _Module(number) for number in modules}
+        self._handlers: dict[int, Handle] = {}
+        for number, parts in modules.items():
+            self._handlers[SDO_ANSWER_ID + number] = self._sdo_answer(number)
+            for name, decoder in parts.items():
+                read = reader(module_source(number), name, decoder, cells)
+                key = decoder.spec.can_id | (EXTENDED if decoder.spec.extended else 0)
+                self._handlers[key] = _Part(self, self._modules[number], read).take
+
+    @property
+    def discovered(self) -> tuple[int, ...]:
+        """Numbers of the modules heard so far."""
+        return tuple(number for number, module in self._modules.items() if module.heard_at > float("-inf"))
+
+    def on_frames(self, frames: Iterable[Frame]) -> Turn:
+        """Take received frames; unknown and remote ones are counted, error frames reported."""
+        arrivals: list[Reading | NoData] = []
+        handler_of = self._handlers.get
+        for can_id, data, t_mono in frames:
+            handle = handler_of(can_id)
+            arrival = handle(data, t_mono) if handle else self._stray(can_id, t_mono)
+            if arrival is not None:
+                arrivals.append(arrival)
+        return Turn(arrivals, [])
+
+    def on_tick(self, now: float) -> Turn:
+        """Begin a SYNC cycle: the SYNC itself, then SDO enables that are due."""
+        self.cycle += 1
+        turn = Turn([Reading("can", "sync", now, (self.cycle,), (float(self.cycle),))], [(SYNC_ID, SYNC_DATA)])
+        for number, module in self._modules.items():
+            if module.heard_at < now - SILENT_S:
+                module.restart()
+            elif not module.answered and now - module.asked_at >= SDO_WAIT_S:
+                self._ask(number, module, now, turn)
+        return turn
+
+    def restart(self) -> None:
+        """The bus was closed and opened: ask every module again."""
+        for module in self._modules.values():
+            module.restart()
+
+    def counters(self) -> dict[str, int]:
+        """Counts of everything that was not an ordinary frame, and how many modules were heard."""
+        return {**self.counted, "modules": len(self.discovered), "cycles": self.cycle}
+
+    def _ask(self, number: int, module: _Module, now: float, turn: Turn) -> None:
+        if module.tries == SDO_TRIES:
+            module.answered = True
+            self.counted["sdo_unanswered"] += 1
+            detail = f"no answer to {SDO_TRIES} SDO writes: its extra PDOs stay off"
+            turn.arrivals.append(NoData(module.source, "sdo", now, "timeout", detail))
+            return
+        module.tries += 1
+        module.asked_at = now
+        self.counted["sdo_writes"] += 1
+        turn.frames.append((SDO_REQUEST_ID + number, SDO_ENABLE))
+
+    def _sdo_answer(self, number: int) -> Handle:
+        module = self._modules[number]
+
+        def take(data: bytes, t_mono: float) -> NoData | None:
+            if len(data) != 8 or data[1:4] != SDO_ENABLE[1:4] or data[0] not in {SDO_DONE, SDO_ABORT}:
+                self.counted["sdo_strange"] += 1
+                return None
+            if data[0] == SDO_DONE:
+                module.answered = True
+                return None
+            self.counted["sdo_aborts"] += 1
+            code = int.from_bytes(data[4:], "little")
+            return NoData(module.source, "sdo", t_mono, "invalid", f"SDO write refused with abort code 0x{code:08X}")
+
+        return take
+
+    def _stray(self, can_id: int, t_mono: float) -> NoData | None:
+        if can_id & ERROR:
+            self.counted["error_frames"] += 1
+            return NoData("can", "errors", t_mono, "invalid", error_text(can_id))
+        self.counted["remote_frames" if can_id & REMOTE else "unknown_frames"] += 1
+        return None

@@ -1,0 +1,246 @@
+"""One connection to the broker from CONNECT to its end: the only module that imports paho.
+
+A connection is one paho client, used by one thread and thrown away: nothing half-sent survives it. Measured reasons: paho's
+own thread dies silently when a callback raises; its queue resends an oversize message for ever; a late acknowledgement after
+a reconnect may hit another message.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from shared import connection_reasons
+from shared.broker import BrokerSettings
+
+log = logging.getLogger(__name__)
+
+MAX_PACKET = 256 * 1024
+"""Nothing larger is published: topic, payload and overhead."""
+WINDOW = 100
+_CONNECT_TIMEOUT_S = 3.0
+_CONNACK_TIMEOUT_S = 5.0
+_TURN_S = 0.5
+_UNSUPPORTED_VERSION, _KEEPALIVE = 132, 141
+_MUTE = "the broker takes the connection but does not answer"
+
+
+class Message(NamedTuple):
+    """One received message. `retain` is True only for one the broker had kept from before."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    qos: int
+    response_topic: str | None = None
+    correlation: bytes | None = None
+
+
+class Outgoing(NamedTuple):
+    """One message to send. `correlation` is MQTT 5 only and left out otherwise."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """All that a new connection needs to know, the same for each of them."""
+
+    settings: BrokerSettings
+    password: str | None
+    tls: ssl.SSLContext | None
+    will: tuple[str, bytes] | None
+    subscriptions: Sequence[tuple[str, int]]
+
+
+class Connection:
+    """One attempt and what came of it. Only its own thread may call it; other threads may read the attributes.
+
+    Attributes:
+        accepted: the broker has said yes.
+        ended: why it is over, "" while it is not or when the broker just closed.
+        too_new: the broker closed on MQTT 5 before answering: try 3.1.1.
+        taken_over: another client with our id was let in: do not fight for the session.
+    """
+
+    def __init__(
+        self, opening: Opening, version: int, *, on_message: Callable[[Message], None], counts: Counter[str]
+    ) -> None:
+        self._opening = opening
+        self._on_message = on_message
+        self._counts = counts
+        self.version = version
+        self.accepted = False
+        self.ended = ""
+        self.too_new = False
+        self.taken_over = False
+        self.in_flight = 0
+        self.window = WINDOW
+        self.max_packet = MAX_PACKET
+        self.since = time.monotonic()
+        self._client = self._build()
+
+    def _build(self) -> paho.Client:
+        protocol = MQTTProtocolVersion.MQTTv5 if self.version == 5 else MQTTProtocolVersion.MQTTv311
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._opening.settings.client_id,
+            protocol=protocol,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = _CONNECT_TIMEOUT_S
+        client.max_inflight_messages = WINDOW
+        if self._opening.settings.username is not None:
+            client.username_pw_set(self._opening.settings.username, self._opening.password)
+        if self._opening.tls is not None:
+            client.tls_set_context(self._opening.tls)
+        if self._opening.will is not None:
+            client.will_set(*self._opening.will, qos=1, retain=True)
+        client.on_connect = self._connack
+        client.on_disconnect = self._disconnected
+        client.on_subscribe = self._suback
+        client.on_publish = self._puback
+        client.on_message = self._received
+        return client
+
+    def open(self) -> None:
+        """Connect the socket and send CONNECT; never raises, a failure is in `ended`."""
+        settings = self._opening.settings
+        try:
+            self._client.connect(settings.host, settings.port, keepalive=settings.keepalive_s)
+        except (OSError, ValueError) as error:
+            self.ended = connection_reasons.of_error(error, settings.host, settings.port)
+
+    @property
+    def alive(self) -> bool:
+        """Whether another `turn` makes sense."""
+        if not self.accepted and not self.ended and time.monotonic() - self.since > _CONNACK_TIMEOUT_S:
+            self.ended = _MUTE
+        return self._client.socket() is not None and not self.ended
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more message fits into the window."""
+        return self.accepted and self.in_flight < self.window
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything sent has been acknowledged."""
+        return self.in_flight == 0 and not self._client.want_write()
+
+    def turn(self, wake: socket.socket) -> bool:
+        """Wait for the socket or for `wake`, at most half a second, and do the I/O; True when `wake` is readable."""
+        sock = self._client.socket()
+        if sock is None:
+            return False
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        writers = [sock] if self._client.want_write() else []
+        readable, writable, _ = select.select([sock, wake], writers, [], 0.0 if pending else _TURN_S)
+        if pending or sock in readable:
+            self._client.loop_read()
+        if writable and self._client.socket() is sock:
+            self._client.loop_write()
+        self._client.loop_misc()
+        return wake in readable
+
+    def send(self, message: Outgoing) -> bool:
+        """Give one message to the socket; False when the connection did not take it."""
+        properties = None
+        if message.correlation is not None and self.version == 5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho publishes no type for it
+            properties.CorrelationData = message.correlation
+        self.in_flight += 1
+        info = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
+        return info.rc == paho.MQTT_ERR_SUCCESS
+
+    def leave(self) -> None:
+        """Say goodbye, so that the broker does not publish the will."""
+        self._client.disconnect()
+
+    def close(self) -> None:
+        """Give the socket back, whatever state it is in."""
+        sock = self._client.socket()
+        if sock is not None:
+            sock.close()
+        self.accepted = False
+
+    # ---- paho's callbacks -------------------------------------------------------------------------------------------
+
+    def _connack(
+        self, client: paho.Client, _data: object, _flags: object, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self.too_new = self.version == 5 and reason.value == _UNSUPPORTED_VERSION
+            self.ended = connection_reasons.of_broker(reason.value, str(reason))
+            return
+        self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
+        self.max_packet = min(MAX_PACKET, getattr(properties, "MaximumPacketSize", MAX_PACKET))
+        if self._opening.subscriptions:
+            client.subscribe(list(self._opening.subscriptions))
+        self.since = time.monotonic()
+        self.accepted = True
+
+    def _disconnected(
+        self, _client: paho.Client, _data: object, flags: paho.DisconnectFlags, reason: ReasonCode, _more: object
+    ) -> None:
+        if self.ended:  # paho calls this up to twice for one loss: the first reason stands
+            return
+        if flags.is_disconnect_packet_from_server:
+            self.taken_over = connection_reasons.is_taken_over(reason.value)
+            self.ended = connection_reasons.of_broker(reason.value, str(reason))
+        elif reason.value == _KEEPALIVE:
+            self.ended = "the broker does not answer any more" if self.accepted else _MUTE
+        elif self.accepted:
+            self.ended = "the connection was lost"
+        else:
+            self.too_new = self.version == 5
+            self.ended = "the broker closed the connection before answering"
+
+    def _suback(self, _client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _more: object) -> None:
+        refused = sum(reason.is_failure for reason in reasons)
+        if refused:
+            self._counts["subscriptions_refused"] += refused
+            log.warning("the broker refused %d of %d subscriptions", refused, len(reasons))
+
+    def _puback(self, _client: paho.Client, _data: object, _mid: int, reason: ReasonCode, _more: object) -> None:
+        self.in_flight -= 1
+        if reason.is_failure:
+            self._counts["refused_by_broker"] += 1
+            log.warning("the broker refused a message: %s", reason)
+
+    def _received(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        self._counts["received"] += 1
+        try:
+            self._on_message(_as_message(message))
+        except Exception:  # the edge between the network thread and a caller's code
+            self._counts["callback_errors"] += 1
+            log.exception("on_message failed; the connection goes on")
+
+
+def _as_message(message: paho.MQTTMessage) -> Message:
+    properties = message.properties
+    return Message(
+        message.topic,
+        bytes(message.payload),
+        bool(message.retain),
+        message.qos,
+        getattr(properties, "ResponseTopic", None),
+        getattr(properties, "CorrelationData", None),
+    )
