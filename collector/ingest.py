@@ -21,7 +21,9 @@ Lane = Literal["tele", "event"]
 Column = list[Any]
 
 _SPOOL = re.compile(r"[0-9a-f]{8}\Z")
-_HEAD = re.compile(rb'\s*\{\s*"spool"\s*:\s*"([0-9a-f]{8})"\s*,\s*"lane"\s*:\s*"(tele|event)"\s*,\s*"seq"\s*:\s*(\d{1,16})\s*[,}]')
+_HEAD = re.compile(
+    rb'\s*\{\s*"spool"\s*:\s*"([0-9a-f]{8})"\s*,\s*"lane"\s*:\s*"(tele|event)"\s*,\s*"seq"\s*:\s*(\d{1,16})\s*[,}]'
+)
 _NUMBERS = {float, int, type(None)}
 _WHOLE = {int}
 

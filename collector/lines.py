@@ -94,7 +94,11 @@ def _with_holes(head: str, columns: dict[str, list[float | None]], times: list[i
     return "\n".join(
         f"{head} {fields} {time}000"
         for time, row in zip(times, rows, strict=True)
-        if (fields := ",".join(f"{name}={number(value)}" for name, value in zip(columns, row, strict=True) if value is not None))
+        if (
+            fields := ",".join(
+                f"{name}={number(value)}" for name, value in zip(columns, row, strict=True) if value is not None
+            )
+        )
     )
 
 

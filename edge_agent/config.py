@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from shared.settings import RelativePath, load
+from shared.settings import RelativePath, Section, load
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -17,12 +18,6 @@ NotNegative = Annotated[float, Field(ge=0.0)]
 SensorName = Literal["temp1", "temp2", "press"]
 OutputName = Literal["pump", "fan", "relay1", "relay2", "relay3"]
 Action = Literal["trip", "warn", "record"]
-
-
-class Section(BaseModel):
-    """Strict, closed, without NaN, never changed after loading."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True, validate_default=True)
 
 
 class Node(Section):
@@ -242,37 +237,69 @@ class EdgeConfig(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for problem in contradictions(self):
-            raise ValueError(problem)
+        if found := contradictions(self):
+            raise ValueError("; and ".join(found))
         return self
 
 
 def contradictions(config: EdgeConfig) -> list[str]:
     """What does not fit together, each as a sentence naming keys and numbers and what is allowed."""
-    found: list[str] = []
-    arduino, inverter = config.arduino, config.inverter
-    if isinstance(config.can.modules, int) and config.can.modules != config.pack.series:
-        found.append(f"[can] modules {config.can.modules} equal to [pack] series {config.pack.series}")
+    return [*_relay_contradictions(config), *_deadman_contradictions(config), *_other_contradictions(config)]
+
+
+def _relay_contradictions(config: EdgeConfig) -> Iterator[str]:
+    arduino = config.arduino
     if config.relays.mode == "contactor":
         if arduino is not None and arduino.protocol == "v1" and not arduino.accept_no_deadman:
-            found.append(
+            yield (
                 '[arduino] protocol = "v1" with [relays] mode = "contactor" only with [arduino] accept_no_deadman = true:'
                 " the v1 sketch has no read-back and no dead-man"
             )
         if config.signals.link_voltage == "none" and config.relays.precharge == "measured":
-            found.append('[relays] precharge = "inverter" or "timed" when [signals] link_voltage = "none"')
-    if config.relays.mode == "switch" and inverter is not None and config.relays.main_path:
-        found.append('[relays] main_path = false with [relays] mode = "switch" and an [inverter]')
-    if inverter is not None and arduino is not None and inverter.comm_timer_s + 1.0 > arduino.deadman_s:
-        found.append(
+            yield '[relays] precharge = "inverter" or "timed" when [signals] link_voltage = "none"'
+    if config.relays.mode == "switch" and config.inverter is not None and config.relays.main_path:
+        yield '[relays] main_path = false with [relays] mode = "switch" and an [inverter]'
+
+
+def _deadman_contradictions(config: EdgeConfig) -> Iterator[str]:
+    arduino, inverter = config.arduino, config.inverter
+    if inverter is None:
+        return
+    if arduino is not None and inverter.comm_timer_s + 1.0 > arduino.deadman_s:
+        yield (
             f"[inverter] comm_timer_s {inverter.comm_timer_s} at most [arduino] deadman_s - 1.0 = {arduino.deadman_s - 1.0}:"
             " the inverter must be at zero before the relays open"
         )
-    if inverter is not None and config.safety.wait_s <= inverter.comm_timer_s:
-        found.append(f"[safety] wait_s {config.safety.wait_s} above [inverter] comm_timer_s {inverter.comm_timer_s}")
-    return found
+    if config.safety.wait_s <= inverter.comm_timer_s:
+        yield f"[safety] wait_s {config.safety.wait_s} above [inverter] comm_timer_s {inverter.comm_timer_s}"
+
+
+def _other_contradictions(config: EdgeConfig) -> Iterator[str]:
+    tls, gpio = config.mqtt.tls, config.gpio
+    if isinstance(config.can.modules, int) and config.can.modules != config.pack.series:
+        yield f"[can] modules {config.can.modules} equal to [pack] series {config.pack.series}"
+    if tls is not None and (tls.cert is None) != (tls.key is None):
+        yield "[mqtt.tls] cert and key both, or neither"
+    if config.mqtt.password_file is not None and config.mqtt.username is None:
+        yield "[mqtt] password_file only together with username"
+    if gpio is not None:
+        pins = [pin for pin in (gpio.pump, gpio.fan, gpio.estop_in) if pin is not None]
+        if len(set(pins)) != len(pins):
+            yield f"[gpio] each pin once, given {pins}"
+    if config.arduino is not None and len(set(config.arduino.pins.values())) != len(config.arduino.pins):
+        yield f"[arduino] pins each pin once, given {dict(config.arduino.pins)}"
 
 
 def load_edge(path: Path, overlays: Sequence[Path] = ()) -> EdgeConfig:
-    """Read `edge.toml` with overlays and environment; raises ConfigError naming every key that is wrong."""
-    return load(path, EdgeConfig, overlays=overlays)
+    """Read `edge.toml` with overlays and environment; raises ConfigError naming every key that is wrong.
+
+    A schedule folder that is not given lies beside the file.
+    """
+    config = load(path, EdgeConfig, overlays=overlays)
+    folder = path.resolve().parent / config.schedule.folder
+    return config.model_copy(update={"schedule": config.schedule.model_copy(update={"folder": folder})})
+
+
+def fingerprint(config: EdgeConfig) -> str:
+    """12 hex digits that change with any setting; for `info`."""
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from functools import partial
 
 from simulator.bmu import PDO_BASES, SDO_ANSWER_BASE, SDO_REQUEST_BASE, SYNC_ID, answer_sdo, pack_pdos
@@ -38,6 +39,7 @@ class BmuNodes:
         self._frame = [partial(Frame, base) for base in PDO_BASES]
         self.bus: CanBus | None = None
         self.silences = 0
+        self.answered: Counter[int] = Counter()
 
     def hear(self, frame: Frame, now: float) -> None:
         """A frame of the host arrived on the bus."""
@@ -102,6 +104,7 @@ class BmuNodes:
             self.silences += 1
         for module in range(1, self._count + 1):
             if not self._mute(module, now):
+                self.answered[module] += 1
                 self._answer(module, now)
 
     def _answer(self, module: int, now: float) -> None:

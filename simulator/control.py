@@ -94,7 +94,12 @@ class Door:
         return {"truth": self._rig.truth.since(self._since(request, "truth"))}
 
     def _traced(self, request: dict[str, Any]) -> Answer:
-        return {"trace": self._trace.since(self._since(request, "trace"))}
+        """`{"trace":"serial"}` or `{"trace":"can"}`."""
+        kinds = {"serial": self._trace.since, "can": self._trace.frames_since}
+        kind = request["trace"]
+        if not isinstance(kind, str) or kind not in kinds:
+            raise Refused(f"trace takes {' or '.join(kinds)}, not {kind!r:.60}")
+        return {"trace": kinds[kind](self._since(request, "trace"))}
 
     def _list(self, request: dict[str, Any]) -> Answer:
         self._only(request, {"names"})

@@ -150,6 +150,7 @@ class Faults:
     def heal(self, name: str, given: Arguments) -> None:
         """End a fault: every one of that name, or only those whose arguments equal the given ones."""
         self._known(name)
+        given = self._spelled_out(name, given)
         unknown = set(given) - set(self.table[name].fields)
         if unknown:
             raise Refused(f"{name} has no {min(unknown)!r}; it has {self._fields(name)}")
@@ -182,12 +183,20 @@ class Faults:
         if name not in self.table:
             raise Refused(f"no fault {name!r:.60}; there are {', '.join(self.table)}")
 
+    def _spelled_out(self, name: str, given: Arguments) -> Arguments:
+        """`"all": true` is another way to say `"module": "all"`."""
+        module = self.table[name].fields.get("module")
+        if isinstance(module, Whole) and module.word and given.get(module.word) is True:
+            return {**{key: value for key, value in given.items() if key != module.word}, "module": module.word}
+        return given
+
     def _fields(self, name: str) -> str:
         return ", ".join(self.table[name].fields) or "no arguments"
 
     def _checked(self, name: str, given: Arguments) -> dict[str, Any]:
         self._known(name)
         spec = self.table[name]
+        given = self._spelled_out(name, given)
         unknown = set(given) - set(spec.fields)
         if unknown:
             raise Refused(f"{name} has no {min(unknown)!r:.60}; it has {self._fields(name)}")

@@ -166,9 +166,10 @@ class Inverter:
             return 0.0
         wanted = self._unlimited_a(rest_v, resistance_ohm)
         limits = self.holding
-        power_a = limits[reg.MAX_POWER] / reg.KILOWATT * 1000.0 / max(rest_v, 1.0)
-        most = min(limits[reg.MAX_DISCHARGE] / reg.AMPERE, power_a)
-        least = max(limits[reg.MAX_CHARGE] / reg.AMPERE, -power_a)
+        # 41032 limits charging only; discharging ends at the rated power
+        ampere_per_kw = 1000.0 / max(rest_v, 1.0)
+        most = min(limits[reg.MAX_DISCHARGE] / reg.AMPERE, reg.RATED_KW * ampere_per_kw)
+        least = max(limits[reg.MAX_CHARGE] / reg.AMPERE, -limits[reg.MAX_POWER] / reg.KILOWATT * ampere_per_kw)
         stiff = max(resistance_ohm, 1e-3)
         # the terminal voltage U = rest − I·R stays between its limits: stop short of the current that would leave them
         most = min(most, max(0.0, (rest_v - limits[reg.MIN_V] / reg.VOLT) / stiff))

@@ -10,8 +10,7 @@ from simulator.plant import LINK_CAPACITY_F, Plant
 from simulator.profiles import Profile
 
 GRID_V = 277.0
-RATED_KW = 60.0
-READY_FROM_V = 200.0
+READY_FROM = 0.8  # of the pack's voltage, on the link
 HEAT_SINK_K_PER_A = 0.1
 DC_CONTACTORS = 1 << 4 | 1 << 5
 
@@ -31,16 +30,16 @@ class InverterSensors:
             30265: lambda: reg.counts(self.link_v(), reg.VOLT),
             30266: lambda: reg.counts(self.link_v() * self.current_a() / 1000.0, reg.KILOWATT),
             30267: lambda: reg.counts(self.current_a(), reg.AMPERE),
-            30268: lambda: int(plant.link_v > READY_FROM_V),
+            30268: lambda: int(self._ready()),
             30269: lambda: reg.counts(GRID_V, reg.PHASE_VOLT),
             30270: lambda: reg.counts(GRID_V + 0.3, reg.PHASE_VOLT),
             30271: lambda: reg.counts(GRID_V - 0.4, reg.PHASE_VOLT),
-            30279: lambda: DC_CONTACTORS if plant.link_v > READY_FROM_V else 0,
+            30279: lambda: DC_CONTACTORS if self._ready() else 0,
             30280: lambda: self._energy_word(3),
             30281: lambda: self._energy_word(2),
             30282: lambda: self._energy_word(1),
             30283: lambda: self._energy_word(0),
-            30285: lambda: reg.counts(RATED_KW, reg.KILOWATT),
+            30285: lambda: reg.counts(reg.RATED_KW, reg.KILOWATT),
         }
 
     def read(self, address: int) -> int:
@@ -60,6 +59,9 @@ class InverterSensors:
         profile = self._profile
         noise = self._noise.gauss(0.0, profile.inverter_current_noise_a) if profile.inverter_current_noise_a else 0.0
         return self._plant.current_a + profile.inverter_current_offset_a + noise
+
+    def _ready(self) -> bool:
+        return self._plant.link_v > READY_FROM * self._plant.terminal_v
 
     def _heat_sink_c(self) -> float:
         return self._plant.battery.ambient_c + 5.0 + HEAT_SINK_K_PER_A * abs(self._plant.current_a)

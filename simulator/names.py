@@ -229,6 +229,7 @@ class Names:
             "arduino.bad": lambda: rig.board.counted["refused"],
         }
         for index in range(rig.size.modules):
+            rows[f"can.answered.module.{index + 1}"] = lambda number=index + 1: rig.nodes.answered[number]  # type: ignore[misc]  # bound now
             rows[f"can.sent.module.{index + 1}"] = lambda number=index + 1: rig.nodes.sent_by(number)  # type: ignore[misc]  # bound now
         for what in ("requests", "replies", "late", "corrupted", "bad_frames", "other_units"):
             rows[f"inverter.{what}"] = lambda what=what: rig.rtu.counted[what]  # type: ignore[misc]  # bound now

@@ -12,6 +12,7 @@ ACCESS_CODE = 125
 
 VOLT, AMPERE, KILOWATT, DEGREE, PHASE_VOLT = 32.767, 52.094, 218.44, 109.22, 65.535
 KWH = 92_160_000
+RATED_KW = 60.0
 
 OFF, POWER, CURRENT, VOLTAGE = 0, 1, 2, 4
 SETPOINT_SCALE = {OFF: AMPERE, POWER: KILOWATT, CURRENT: AMPERE, VOLTAGE: VOLT}
@@ -39,7 +40,7 @@ HOLDING: dict[int, Holding] = {
     MIN_V: Holding(round(270 * VOLT), 0, round(400 * VOLT)),
     MAX_CHARGE: Holding(round(-222 * AMPERE), round(-222 * AMPERE), 0),
     MAX_DISCHARGE: Holding(round(222 * AMPERE), 0, round(222 * AMPERE)),
-    MAX_POWER: Holding(round(60 * KILOWATT), 0, round(60 * KILOWATT)),
+    MAX_POWER: Holding(round(RATED_KW * KILOWATT), 0, round(RATED_KW * KILOWATT)),
     # grid limits and trip times: read only
     **{address: _fixed(100 + address - 41033) for address in range(41033, 41048)},
 }

@@ -76,18 +76,13 @@ class RtuSlave:
         out = b""
         while self._replies and self._replies[0][0] <= now:
             out += self._replies.popleft()[1]
-        return out
+        return b"" if self._faults.has("inverter.silence") else out
 
     @property
     def due(self) -> float:
         """When `take` should be called next."""
         reply = self._replies[0][0] if self._replies else math.inf
         return min(reply, self._last_byte + self.silence_s + 1e-4 if self._buffer else math.inf)
-
-    def reset(self) -> None:
-        """The line was cut."""
-        self._buffer.clear()
-        self._replies.clear()
 
     def _is_whole(self, length: int) -> bool:
         frame = bytes(self._buffer[:length])

@@ -6,6 +6,7 @@ import json
 import selectors
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from simulator.arduino_v2 import BoardV2
@@ -33,24 +34,28 @@ class Simulation:
         self._selector = selectors.DefaultSelector()
         self._registered: dict[int, tuple[int, Callable[[float], None]]] = {}
         self._control_path = control
+        with ExitStack() as opened:
+            opened.callback(self._selector.close)
+            self._open(size, can, directory, truth, opened)
+            self.names = Names(self.rig)
+            self._add_link_names()
+            self.control = ControlServer(control, Door(self.rig, self.names, self.trace))
+            opened.callback(self.control.close)
+            self._opened = opened.pop_all()
+        self._bind_faults()
+
+    def _open(self, size: RigSize, can: str, directory: Path, truth: Path | None, opened: ExitStack) -> None:
         self.truth = Truth(truth)
+        opened.callback(self.truth.close)
         self.trace = Trace()
         self.can = open_can_link(can, directory, BITRATE)
-        self.rig = Rig(size, self.truth, self._deliver, time.monotonic())
-        rig = self.rig
+        opened.callback(self.can.unplug)
+        self.rig = rig = Rig(size, self.truth, self._deliver, time.monotonic())
         self.inverter = SerialPort("inverter", Pty(directory / "inverter"), INVERTER_BAUDRATE, rig.rtu, self.trace)
+        opened.callback(self.inverter.unplug)
         self.arduino = SerialPort("arduino", Pty(directory / "arduino"), rig.board.baudrate, rig.arduino, self.trace)
+        opened.callback(self.arduino.unplug)
         self.arduino.opened = rig.reset_arduino
-        self.names = Names(rig)
-        self._add_link_names()
-        self.control = ControlServer(control, Door(rig, self.names, self.trace))
-        rig.faults.on_change.update(
-            {
-                "can.unplug": self._plug_can,
-                "inverter.unplug": lambda: self._plug("inverter.unplug", self.inverter),
-                "arduino.unplug": lambda: self._plug("arduino.unplug", self.arduino),
-            }
-        )
 
     @property
     def links(self) -> str:
@@ -81,12 +86,7 @@ class Simulation:
 
     def close(self) -> None:
         """Remove every link and socket."""
-        self.control.close()
-        for port in (self.inverter, self.arduino):
-            port.unplug()
-        self.can.unplug()
-        self.truth.close()
-        self._selector.close()
+        self._opened.close()
 
     # ---- one turn ----
 
@@ -151,8 +151,18 @@ class Simulation:
 
     def _deliver(self, frames: list[Frame]) -> None:
         self.can.send(frames)
+        self.trace.add_frames(self.rig.now, frames)
 
     # ---- unplugging ----
+
+    def _bind_faults(self) -> None:
+        self.rig.faults.on_change.update(
+            {
+                "can.unplug": self._plug_can,
+                "inverter.unplug": lambda: self._plug("inverter.unplug", self.inverter),
+                "arduino.unplug": lambda: self._plug("arduino.unplug", self.arduino),
+            }
+        )
 
     def _plug_can(self) -> None:
         self._forget(self.can.fd)

@@ -25,7 +25,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--truth", type=_PATH, help="File for one line per change of outputs, setpoint, mode or circuit.")
 @click.option("--directory", type=_PATH, help="Where the links are made; a temporary folder when left out.")
 @click.option("--seed", type=int, help="The same noise every time.")
-def command(**options: Any) -> None:
+def command(**options: Any) -> None:  # noqa: ANN401 (the options are those of simulator.main.Options)
     """Run a simulated rig: battery, BMUs on CAN, inverter on RTU, Arduino on a serial line. Ctrl-C ends it."""
     from simulator.main import Options, run
 

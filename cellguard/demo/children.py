@@ -33,6 +33,7 @@ class Child:
     due: float | None = None
     """When to start it again, monotonic; None while it runs or is stopped for good."""
     restarts: int = 0
+    last_code: int | None = None
 
 
 class Children:
@@ -76,6 +77,10 @@ class Children:
         child = self._children.get(name)
         return child is not None and child.process is not None and child.process.poll() is None
 
+    def ended_with(self, code: int) -> str | None:
+        """The name of a program whose last process ended with this exit code, if any."""
+        return next((child.name for child in self._children.values() if child.last_code == code), None)
+
     def stop(self, name: str, timeout_s: float) -> None:
         """Ask the program to end (SIGTERM), insist after `timeout_s` (SIGKILL); it is not started again."""
         child = self._children.pop(name, None)
@@ -112,6 +117,7 @@ class Children:
         if now - child.started > STABLE_S:
             child.delay_s = RESTART_MIN_S
         child.due = now + child.delay_s
+        child.last_code = child.process.returncode
         ending = _ending(child.process.returncode)
         words = self.last_words(child.name)
         self._say(f"{child.name} ended ({ending}), starting again in {child.delay_s:g} s; its last words: {words}")

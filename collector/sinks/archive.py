@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from collector.ingest import Record
-from collector.sinks.archive_file import FILE_NAME, open_archive, set_file_aside
+from collector.sinks.archive_file import FILE_NAME, decompressed, is_unreadable, open_archive, set_file_aside
 from collector.sinks.ports import Outcome, SetAside, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 MB = 1_000_000
-_KEY = "spool=? AND lane=? AND seq=? AND site=? AND node=?"
+_SELECT = "SELECT payload FROM message WHERE spool=? AND lane=? AND seq=? AND site=? AND node=?"
 _INSERT = "INSERT OR IGNORE INTO message VALUES (?,?,?,?,?,?,?,?,?,?)"
 _DROP_AT_ONCE = 500
 _DROP_ROUNDS = 200
@@ -41,16 +41,20 @@ class ArchiveSink:
         )
 
     def write(self, records: Sequence[Record]) -> Outcome:
+        """Store a batch in one transaction."""
         return self._in_transaction(lambda connection: self._write(connection, records))
 
     def set_aside(self, messages: Sequence[SetAside]) -> None:
+        """Keep what cannot be stored."""
         self._in_transaction(lambda connection: self._set_aside(connection, messages))
         self._counts["set_aside"] += len(messages)
 
     def counters(self) -> dict[str, float]:
+        """Rows, messages and megabytes so far."""
         return dict(self._counts)
 
     def close(self) -> None:
+        """Let go of the file; it opens again at the next write."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -75,6 +79,8 @@ class ArchiveSink:
             raise StoreUnavailable(f"archive {self._folder}: {error}") from error
         except sqlite3.DatabaseError as error:
             self.close()
+            if not is_unreadable(error):
+                raise
             set_file_aside(self._folder / FILE_NAME, str(error))
             self._counts["files_set_aside"] += 1
             raise StoreUnavailable(f"archive {self._folder}: {error}; a new file begins") from error
@@ -89,14 +95,21 @@ class ArchiveSink:
         return self._connection
 
     def _count_rows(self, connection: sqlite3.Connection) -> None:
-        totals = dict(connection.execute("SELECT lane, TOTAL(rows) FROM message GROUP BY lane").fetchall())
-        self._counts["tele_rows"], self._counts["events"] = (int(totals.get(lane, 0)) for lane in _LANES)
+        totals = dict(connection.execute("SELECT lane, rows FROM totals").fetchall())
+        self._counts["tele_rows"], self._counts["events"] = (totals[lane] for lane in _LANES)
 
     def _write(self, connection: sqlite3.Connection, records: Sequence[Record]) -> Outcome:
         stored, refused, added = [], [], dict.fromkeys(_LANES, 0)
         for record in records:
             identity = record.identity
-            values = (*identity, record.source, record.t_min, record.t_max, record.rows, zlib.compress(record.payload, 1))
+            values = (
+                *identity,
+                record.source,
+                record.t_min,
+                record.t_max,
+                record.rows,
+                zlib.compress(record.payload, 1),
+            )
             if connection.execute(_INSERT, values).rowcount:
                 added[identity.lane] += record.rows
             elif self._stored_payload(connection, record) != record.payload:
@@ -106,15 +119,19 @@ class ArchiveSink:
             else:
                 self._counts["duplicates"] += 1
             stored.append(record)
-        self._counts["tele_rows"] += added["tele"]
-        self._counts["events"] += added["event"]
+        for lane, rows in added.items():
+            self._add_rows(connection, lane, rows)
         self._keep_below_cap(connection)
         return Outcome(stored, refused)
 
+    def _add_rows(self, connection: sqlite3.Connection, lane: str, rows: int) -> None:
+        connection.execute("UPDATE totals SET rows = rows + ? WHERE lane = ?", (rows, lane))
+        self._counts["tele_rows" if lane == "tele" else "events"] += rows
+
     def _stored_payload(self, connection: sqlite3.Connection, record: Record) -> bytes:
         site, node, spool, lane, seq = record.identity
-        row = connection.execute(f"SELECT payload FROM message WHERE {_KEY}", (spool, lane, seq, site, node)).fetchone()
-        return zlib.decompress(row[0])
+        row = connection.execute(_SELECT, (spool, lane, seq, site, node)).fetchone()
+        return decompressed(row[0])
 
     def _set_aside(self, connection: sqlite3.Connection, messages: Sequence[SetAside]) -> None:
         since = time.time_ns() // 1000
@@ -139,10 +156,11 @@ class ArchiveSink:
         connection.executemany("DELETE FROM message WHERE rowid=?", [row[:1] for row in oldest])
         said = (time.time_ns() // 1000, lane, len(oldest), rows, first, last)
         connection.execute("INSERT INTO dropped VALUES (?,?,?,?,?,?)", said)
-        total, name = ("tele_rows", "dropped_rows") if lane == "tele" else ("events", "dropped_events")
-        self._counts[total] -= rows
-        self._counts[name] += rows
-        log.warning("archive %s is full: the oldest %d messages of lane %s are dropped", self._folder, len(oldest), lane)
+        self._add_rows(connection, lane, -rows)
+        self._counts["dropped_rows" if lane == "tele" else "dropped_events"] += rows
+        log.warning(
+            "archive %s is full: the oldest %d messages of lane %s are dropped", self._folder, len(oldest), lane
+        )
         return True
 
     def _count_totals(self, connection: sqlite3.Connection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+import zlib
 from pathlib import Path
 
 FILE_NAME = "archive.sqlite"
@@ -16,7 +17,9 @@ CREATE TABLE IF NOT EXISTS message (
     source TEXT NOT NULL, t_min INTEGER NOT NULL, t_max INTEGER NOT NULL, rows INTEGER NOT NULL, payload BLOB NOT NULL,
     PRIMARY KEY (spool, lane, seq, site, node)
 );
-CREATE INDEX IF NOT EXISTS message_in_time ON message (lane, t_min, rows);
+CREATE INDEX IF NOT EXISTS message_in_time ON message (lane, t_min);
+CREATE TABLE IF NOT EXISTS totals (lane TEXT PRIMARY KEY, rows INTEGER NOT NULL);
+INSERT OR IGNORE INTO totals VALUES ('tele', 0), ('event', 0);
 CREATE TABLE IF NOT EXISTS quarantine (
     site TEXT NOT NULL, node TEXT NOT NULL, spool TEXT NOT NULL, lane TEXT NOT NULL, seq INTEGER NOT NULL,
     reason TEXT NOT NULL, since INTEGER NOT NULL, payload BLOB NOT NULL,
@@ -41,11 +44,24 @@ def open_archive(folder: Path) -> sqlite3.Connection:
     path = folder / FILE_NAME
     try:
         return _open(path)
-    except sqlite3.OperationalError:
-        raise
     except sqlite3.DatabaseError as error:
+        if not is_unreadable(error):
+            raise
         set_file_aside(path, str(error))
         return _open(path)
+
+
+def is_unreadable(error: sqlite3.Error) -> bool:
+    """Whether the file is broken, as against full, locked or absent."""
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def decompressed(payload: bytes) -> bytes:
+    """A stored payload as it was received, b"" when its bytes are broken."""
+    try:
+        return zlib.decompress(payload)
+    except zlib.error:
+        return b""
 
 
 def set_file_aside(path: Path, reason: str) -> Path:

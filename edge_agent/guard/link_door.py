@@ -59,6 +59,12 @@ class LinkDoor:
             ipc.COMMAND: self._on_command,
             ipc.LINK_STATE: self._on_link_state,
         }
+        self._takers: dict[str, Callable[[int, Any], None]] = {
+            "rows": self._take_rows,
+            "event": self._take_event,
+            "state": self._take_state,
+            "answer": self._take_answer,
+        }
         self._path = runtime_dir / SOCKET_NAME
         self.broker = False
         self.beats = 0
@@ -187,16 +193,26 @@ class LinkDoor:
     def _take_outbox(self) -> None:
         for _ in range(len(self._outbox)):
             kind, mono_us, content = self._outbox.popleft()
-            if kind == "rows":
-                for row in content:
-                    self._ring.add_row(row)
-            elif kind == "event":
-                self._ring.add_event(mono_us, content)
-            elif kind == "state":
-                name, body = content
-                self._keep_state(name, ipc.pack_json(ipc.STATE, {"name": name, "body": body}))
-            elif self._peer is not None:
-                self._peer.answers.append(ipc.pack_json(ipc.ANSWER, content))
+            try:
+                self._takers[kind](mono_us, content)
+            except (TypeError, ValueError) as error:  # no JSON: this one is lost, the others are not
+                self.counts["errors"] += 1
+                log.error("%s for link cannot be packed: %s", kind, error)
+
+    def _take_rows(self, _mono_us: int, rows: Sequence[ipc.Row]) -> None:
+        for row in rows:
+            self._ring.add_row(row)
+
+    def _take_event(self, mono_us: int, body: Mapping[str, object]) -> None:
+        if not self._ring.add_event(mono_us, body):
+            self.counts["too_large"] += 1
+
+    def _take_state(self, _mono_us: int, state: tuple[str, Mapping[str, object]]) -> None:
+        self._keep_state(state[0], ipc.pack_json(ipc.STATE, {"name": state[0], "body": state[1]}))
+
+    def _take_answer(self, _mono_us: int, body: Mapping[str, object]) -> None:
+        if self._peer is not None:
+            self._peer.answers.append(ipc.pack_json(ipc.ANSWER, body))
 
     def _keep_state(self, name: str, packet: bytes) -> None:
         if len(packet) > ipc.MAX_PACKET:

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edge_agent.guard.model import InverterOrder, NoData, Opened, OutputOrder, Reading
+from shared.errors import DeviceError
 
 Arrival = Reading | NoData | Opened
+
+
+class NotYet(DeviceError):
+    """Raised by `Device.open` when the link may not be opened now; the runner asks again at once, without growing delay.
+
+    So `open` itself has to wait a little (at most about 0.5 s) for what it lacks.
+    """
 
 
 class Device(Protocol):

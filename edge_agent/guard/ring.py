@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.ipc import EVENT, ROW, Event, Row, mono_of, number_of, pack_event, pack_row
+from shared.ipc import EVENT, MAX_PACKET, ROW, Event, Row, mono_of, number_of, pack_event, pack_row
 
 DEFAULT_CAP_BYTES = 16 * 1024 * 1024
 """60 s of 15 modules at 33 Hz (about 420 bytes a row) is 13 MB."""
@@ -67,9 +67,12 @@ class Ring:
         """Number a row and keep it."""
         self._keep(pack_row(row._replace(number=self.next)), row.mono_us)
 
-    def add_event(self, mono_us: int, body: Mapping[str, object]) -> None:
-        """Number an event and keep it."""
-        self._keep(pack_event(Event(self.next, mono_us, dict(body))), mono_us)
+    def add_event(self, mono_us: int, body: Mapping[str, object]) -> bool:
+        """Number an event and keep it; False, and nothing kept, when it is larger than a packet may be."""
+        packet = pack_event(Event(self.next, mono_us, dict(body)))
+        if len(packet) <= MAX_PACKET:
+            self._keep(packet, mono_us)
+        return len(packet) <= MAX_PACKET
 
     def peek(self) -> bytes | None:
         """The next packet to send, or None."""

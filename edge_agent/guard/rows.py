@@ -63,7 +63,7 @@ class Rows:
         self._open = {schema.source: _opened(index, schema) for index, schema in enumerate(schemas)}
         self._cycled = [row for row in self._open.values() if row.cycled]
         self._cycle_us = -1
-        self.counters = {"rows": 0, "unknown_part": 0, "after_row_was_closed": 0, "before_first_sync": 0}
+        self.counters = {"rows": 0, "not_recorded": 0, "after_row_was_closed": 0, "before_first_sync": 0}
 
     def feed(self, arrivals: Sequence[Reading | NoData | Opened]) -> list[Row]:
         """The rows that are complete after these arrivals."""
@@ -82,8 +82,8 @@ class Rows:
             return
         row = self._open.get(reading.source)
         place = row.places.get(reading.part) if row is not None else None
-        if row is None or place is None:
-            self.counters["unknown_part"] += 1
+        if row is None or place is None:  # such as the board's own state: for the core, not for the record
+            self.counters["not_recorded"] += 1
         elif not row.cycled:
             _fill(row, reading, place)
             done.append(_close(row, int(reading.t_mono * MICROSECONDS)))
@@ -143,7 +143,8 @@ def _fill(row: _Open, reading: Reading, place: _Place) -> None:
         target = place.targets[index] if index < len(place.targets) else None
         if target is not None:
             row.values[target] = NAN
-            row.bad.append((target, reason))
+            if reason != "not_populated":
+                row.bad.append((target, reason))
     row.arrived.add(reading.part)
     row.ever.add(reading.part)
 

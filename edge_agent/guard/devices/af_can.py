@@ -1,0 +1,161 @@
+"""Receives and sends CAN frames straight from a socket with kernel stamps: AF_CAN, or an AF_UNIX datagram socket alike."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import struct
+import time
+from collections import Counter
+from pathlib import Path
+
+from edge_agent.guard.codecs.can_frame import ALL_ERRORS, LAYOUT, Frame, pack
+from shared.errors import DeviceError
+
+SO_TIMESTAMPNS, SO_RXQ_OVFL, SO_RCVBUFFORCE, CAN_RAW_ERR_FILTER = 35, 40, 33, 2
+"""Linux numbers that the socket module does not name."""
+BUFFER_BYTES = 2 * 1024 * 1024
+MOST_FRAMES = 512
+OLDEST_S = 1.0
+_STAMP = struct.Struct("@ll")
+_DROPS = struct.Struct("@I")
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_STAMP.size) + socket.CMSG_SPACE(_DROPS.size)
+_PACKET_BYTES = 72  # room for a CAN FD frame, so that one is seen as too long instead of cut
+_PASSING = {errno.ENOBUFS, errno.EAGAIN, errno.EINTR}
+_WHY = {
+    errno.ENODEV: "no such CAN interface: is the adapter plugged in",
+    errno.ENXIO: "the adapter is gone",
+    errno.ENETDOWN: "the interface is down: ip link set {channel} up type can bitrate {bitrate}",
+    errno.EAFNOSUPPORT: "this kernel has no SocketCAN",
+    errno.ENOENT: "no socket of that name: is the simulator running",
+    errno.ECONNREFUSED: "nobody listens there: is the simulator running",
+}
+
+
+class AfLink:
+    """One raw socket. `interface` is `socketcan` (channel = can0) or `unix` (channel = path of the other end)."""
+
+    def __init__(self, interface: str, channel: str, bitrate: int) -> None:
+        self.interface = interface
+        self.channel = channel
+        self.bitrate = bitrate
+        self.counted: Counter[str] = Counter()
+        self._socket: socket.socket | None = None
+        self._poll = select.poll()
+        self._drops = 0
+
+    def open(self) -> str:
+        """Open and connect; DeviceError says why not."""
+        try:
+            link = self._opened()
+        except OSError as error:
+            raise self._lost(error) from error
+        self._socket = link
+        self._poll = select.poll()
+        self._poll.register(link, select.POLLIN)
+        self._drops = 0
+        return f"{self.interface} {self.channel}, buffer {link.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)} bytes"
+
+    def close(self) -> None:
+        """Give the socket back."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def receive(self, timeout_s: float) -> list[Frame]:
+        """Wait for a frame, then take everything that is there (at most MOST_FRAMES)."""
+        frames: list[Frame] = []
+        if self._socket is None or not self._poll.poll(timeout_s * 1000.0):
+            return frames
+        receive, unpack, append = self._socket.recvmsg, LAYOUT.unpack, frames.append
+        now = time.monotonic()
+        to_monotonic = now - time.time()
+        try:
+            for _ in range(MOST_FRAMES):
+                packet, ancillary, _, _ = receive(_PACKET_BYTES, _ANCILLARY_BYTES)
+                try:
+                    can_id, length, data = unpack(packet)
+                except struct.error:
+                    self.counted["malformed_frames"] += 1
+                    continue
+                t_mono = self._stamp(ancillary) + to_monotonic
+                if not now - OLDEST_S <= t_mono <= now:
+                    t_mono = self._clamped(t_mono, now)
+                append(Frame(can_id, data if length == 8 else data[:length], t_mono))
+        except BlockingIOError:
+            return frames
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise self._lost(error) from error
+            self.counted["receive_errors"] += 1
+        return frames
+
+    def send(self, can_id: int, data: bytes) -> None:
+        """Send one frame; a full queue is counted, a lost link raises DeviceError."""
+        if self._socket is None:
+            raise DeviceError(f"{self.interface} {self.channel} is closed")
+        try:
+            self._socket.send(pack(can_id, data))
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise self._lost(error) from error
+            self.counted["send_failures"] += 1
+
+    def _stamp(self, ancillary: list[tuple[int, int, bytes]]) -> float:
+        """The kernel's wall-clock stamp of a frame, s; counts what the socket buffer lost on the way."""
+        stamp = -1.0
+        for _, kind, data in ancillary:
+            if kind == SO_TIMESTAMPNS:
+                seconds, nanoseconds = _STAMP.unpack(data)
+                stamp = seconds + nanoseconds * 1e-9
+            elif kind == SO_RXQ_OVFL:
+                (drops,) = _DROPS.unpack(data)
+                self.counted["overflowed_frames"] += (drops - self._drops) & 0xFFFF_FFFF
+                self._drops = drops
+        return stamp
+
+    def _clamped(self, t_mono: float, now: float) -> float:
+        """A frame that came while we were reading is not from the future; a stepped clock makes none old."""
+        if abs(t_mono - now) > OLDEST_S:
+            self.counted["stepped_stamps"] += 1
+        return now if t_mono > now else now - OLDEST_S
+
+    def _opened(self) -> socket.socket:
+        local = self.interface == "unix"
+        family, kind = (socket.AF_UNIX, socket.SOCK_DGRAM) if local else (socket.AF_CAN, socket.SOCK_RAW)
+        link = socket.socket(family, kind, 0 if local else socket.CAN_RAW)
+        try:
+            link.settimeout(0.0)
+            link.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            link.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+            _enlarge(link)
+            if local:
+                link.bind("")  # an address of the kernel's own choice, so that the other end can answer
+                link.connect(self.channel)
+            else:
+                link.setsockopt(socket.SOL_CAN_RAW, CAN_RAW_ERR_FILTER, ALL_ERRORS)
+                link.bind((self.channel,))
+                _require_up(self.channel)
+        except OSError:
+            link.close()
+            raise
+        return link
+
+    def _lost(self, error: OSError) -> DeviceError:
+        why = _WHY.get(error.errno or 0, error.strerror or str(error))
+        return DeviceError(f"{self.interface} {self.channel}: {why.format(channel=self.channel, bitrate=self.bitrate)}")
+
+
+def _enlarge(link: socket.socket) -> None:
+    """The default buffer holds 70 ms of a full bus. Only root may go beyond rmem_max; then what is allowed must do."""
+    try:
+        link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
+    except PermissionError:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+
+
+def _require_up(channel: str) -> None:
+    flags = int(Path("/sys/class/net", channel, "flags").read_text(encoding="ascii"), 16)
+    if not flags & 1:
+        raise OSError(errno.ENETDOWN, "interface is down")

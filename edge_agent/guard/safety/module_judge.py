@@ -1,0 +1,205 @@
+"""Everything the rules know of one module: its parts, what follows from several of them, freshness, duplicates, standstill."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from edge_agent.guard.model import Reading
+from edge_agent.guard.safety.interface import Settings, SignalInfo
+from edge_agent.guard.safety.modules import ELECTRIC, REQUIRED_PARTS, PartJudge, Rows, part_checks, positions
+from edge_agent.guard.safety.rule_checks import CELL
+from edge_agent.guard.safety.trackers import Alarm, Condition, Scale, conditions
+
+RATE_WINDOW_S = 60.0
+NEVER = -math.inf
+ANY_TEMPERATURE = re.compile(r"CMA_(Max_Temp|Temp\d+)\Z")
+
+
+class Layout:
+    """Where the derived rules find what they need; alike for all modules of a pack."""
+
+    __slots__ = ("cells", "least_cell", "least_temp", "most_cell", "most_temp", "required", "scales", "temps", "voltage")
+
+    def __init__(self, settings: Settings) -> None:
+        parts = settings.module_parts
+        self.cells = {part: _present_cells(parts.get(part, ()), settings.cells) for part in ("pdo3", "pdo4")}
+        self.temps = {part: positions(signals, ANY_TEMPERATURE) for part, signals in parts.items()}
+        first = parts.get("pdo1", ())
+        self.voltage, self.least_cell, self.most_cell, self.least_temp, self.most_temp = (
+            next(iter(positions(first, re.compile(name + r"\Z"))), None)
+            for name in ("CMA_Voltage", "Min_Cell_Voltage", "Max_Cell_Voltage", "CMA_Min_Temp", "CMA_Max_Temp")
+        )
+        self.scales = {signal.name: Scale(signal.scale, signal.offset) for part in parts.values() for signal in part}
+        # a layout without a cell in pdo4 (8 cells or fewer) does not wait for it
+        self.required = tuple(part for part in REQUIRED_PARTS if part in parts and (part != "pdo4" or self.cells["pdo4"]))
+
+
+def _present_cells(signals: tuple[SignalInfo, ...], cells: int) -> list[int]:
+    return [i for i, s in enumerate(signals) if (match := CELL.match(s.name)) and int(match[1]) <= cells]
+
+
+class ModuleJudge:
+    """One module, `source` = `module-NN`. Feed every reading of it; ask for the rest."""
+
+    __slots__ = (
+        "_cycle", "_derived", "_doubled", "_duplicate", "_layout", "_parts", "_rate", "_rows", "_seen", "last", "rate_at",
+        "rate_mean", "rate_n", "rate_sum", "source", "standstill", "t_any", "t_good",
+    )  # fmt: skip
+
+    def __init__(self, source: str, rows: Rows, layout: Layout) -> None:
+        self.source, self._rows, self._layout = source, rows, layout
+        parts = rows.settings.module_parts
+        self._parts = {
+            part: PartJudge(part_checks(rows, source, signals), rows.register) for part, signals in parts.items()
+        }
+        self._derived = _derived(source, rows, layout)
+        self._duplicate = conditions(Alarm(f"{source}.duplicate", effects=ELECTRIC), rows.rules["duplicate"], 1)
+        self._rate = conditions(Alarm(f"{source}.temperature_rate"), rows.rules["temperature_rate"], 1)
+        self.t_good = dict.fromkeys(layout.required, NEVER)
+        self.t_any: dict[str, float] = {}
+        self.last: dict[str, tuple[int | float | None, ...]] = {}
+        self._seen: dict[str, int] = {}
+        self._cycle, self._doubled = -1, False
+        self.standstill = True
+        self.rate_sum, self.rate_n, self.rate_mean, self.rate_at = 0.0, 0, math.nan, NEVER
+
+    def feed(self, reading: Reading, cycle: int) -> None:
+        """Judge one frame that arrived in SYNC cycle `cycle`."""
+        part, t, raw = reading.part, reading.t_mono, reading.raw
+        judge = self._parts.get(part)
+        if judge is None:
+            return
+        if self.standstill and raw != self.last.get(part):
+            self.standstill = False
+        if self._seen.get(part) == cycle and cycle >= 0:
+            self._doubled = True
+        self._seen[part] = cycle
+        self.t_any[part] = t
+        if not judge.judge(reading):
+            return
+        self.last[part] = raw
+        if part in self.t_good:
+            self.t_good[part] = t
+        if part == "pdo1":
+            self._first(raw, t, cycle)
+        elif part == "pdo4" or (part == "pdo3" and "pdo4" not in self.t_good):
+            self._together(t)
+
+    def note_duplicate(self) -> None:
+        """The device itself saw a second answer in one cycle."""
+        self._doubled = True
+
+    def _first(self, raw: tuple[int | float | None, ...], t: float, cycle: int) -> None:
+        most = self._layout.most_temp
+        if most is not None and (count := raw[most]) is not None:
+            self.rate_sum += count
+            self.rate_n += 1
+        if cycle != self._cycle:
+            self._cycle = cycle
+            if self._doubled or not all(condition.idle for condition in self._duplicate):
+                self._judge_duplicate(t)
+
+    def _judge_duplicate(self, t: float) -> None:
+        """Cycle by cycle: one late frame doubles one cycle, a second sender doubles each."""
+        for condition in self._duplicate:
+            if condition.sample(float(self._doubled), t):
+                self._rows.register.update(condition, 1.0)
+        self._doubled = False
+
+    def _together(self, t: float) -> None:
+        """Cell sum, reported minimum and maximum, spreads: only from parts of one cycle."""
+        layout, settings = self._layout, self._rows.settings
+        oldest = min(self.t_good.values())
+        if t - oldest > 0.9 * settings.sync_period_s or layout.voltage is None:
+            return
+        cells = [count for part, where in layout.cells.items() if where for count in self._cells(part, where)]
+        first = self.last["pdo1"]
+        low, high = min(cells), max(cells)
+        values = (
+            self._cell_sum(cells, first[layout.voltage]),
+            max(_apart(low, first, layout.least_cell), _apart(high, first, layout.most_cell)),
+            high - low,
+            _difference(first, layout.most_temp, layout.least_temp),
+        )
+        for value, (scale, most, found) in zip(values, self._derived, strict=True):
+            if value < most and all(condition.idle for condition in found):
+                continue
+            for condition in found:
+                if condition.sample(value, t):
+                    self._rows.register.update(condition, round(value * scale.scale, 4))
+
+    def _cells(self, part: str, where: list[int]) -> tuple[float, ...]:
+        raw = self.last[part]
+        piece = raw[where[0] : where[-1] + 1] if where[-1] - where[0] + 1 == len(where) else [raw[i] for i in where]
+        return piece  # type: ignore[return-value]  # a part that was believed has every judged count
+
+    def _cell_sum(self, cells: list[float], module: int | float | None) -> float:
+        cell, total = self._layout.scales["Cell_1_Voltage"], self._layout.scales["CMA_Voltage"]
+        cells_v = sum(cells) * cell.scale + len(cells) * cell.offset
+        return abs(cells_v - (module or 0) * total.scale - total.offset) / total.scale
+
+    def close_rate_window(self, now: float) -> None:
+        """Once a minute: the mean of this window against that of the one before."""
+        if now - self.rate_at < RATE_WINDOW_S:
+            return
+        scale = self._layout.scales.get("CMA_Max_Temp", Scale())
+        mean = self.rate_sum / self.rate_n * scale.scale + scale.offset if self.rate_n else math.nan
+        change = (mean - self.rate_mean) * 60.0 / RATE_WINDOW_S
+        if self.rate_at > NEVER and not math.isnan(change):
+            for condition in self._rate:
+                if condition.sample(change, now):
+                    self._rows.register.update(condition, round(change, 2))
+        self.rate_at, self.rate_mean, self.rate_sum, self.rate_n = now, mean, 0.0, 0
+
+    def oldest_good(self) -> float:
+        """When the most overdue required part was last believed; -inf when one never was."""
+        return min(self.t_good.values(), default=NEVER)
+
+    def voltage_v(self) -> float | None:
+        """Its terminal voltage as last believed."""
+        where, raw = self._layout.voltage, self.last.get("pdo1")
+        count = None if where is None or raw is None else raw[where]
+        scale = self._layout.scales["CMA_Voltage"] if count is not None else Scale()
+        return None if count is None else count * scale.scale + scale.offset
+
+    def hottest_c(self) -> float:
+        """The highest of its temperatures as last believed; -inf when none ever was."""
+        hottest = NEVER
+        for part, where in self._layout.temps.items():
+            raw = self.last.get(part)
+            if where and raw is not None:
+                scale = self._layout.scales["CMA_Max_Temp"]
+                hottest = max(hottest, max(raw[i] or 0 for i in where) * scale.scale + scale.offset)
+        return hottest
+
+
+def _apart(computed: float, raw: tuple[int | float | None, ...], where: int | None) -> float:
+    reported = None if where is None else raw[where]
+    return 0.0 if reported is None else abs(computed - reported)
+
+
+def _difference(raw: tuple[int | float | None, ...], most: int | None, least: int | None) -> float:
+    high, low = (None if where is None else raw[where] for where in (most, least))
+    return 0.0 if high is None or low is None else high - low
+
+
+Derived = tuple[Scale, float, list[Condition]]
+
+
+def _derived(source: str, rows: Rows, layout: Layout) -> tuple[Derived, ...]:
+    """Conditions on values in counts of the signal they compare with: the difference of two counts has no offset."""
+    voltage, cell, kelvin = (
+        layout.scales.get(name, Scale()) for name in ("CMA_Voltage", "Cell_1_Voltage", "CMA_Max_Temp")
+    )
+    found = []
+    for key, scale in (
+        ("cell_sum", voltage),
+        ("min_max", cell),
+        ("cell_spread", cell),
+        ("temperature_spread", kelvin),
+    ):
+        counts = Scale(scale.scale)
+        group = conditions(Alarm(f"{source}.{key}", effects=ELECTRIC), rows.rules[key], 1, counts)
+        found.append((counts, min((c.trip for c in group), default=math.inf), group))
+    return tuple(found)

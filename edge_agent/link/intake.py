@@ -1,0 +1,173 @@
+"""PURE: guard's numbered packets → batches and events, with every number accounted for exactly once."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+from edge_agent.link.encode import Bad, Batch
+from shared import ipc
+from shared.errors import WireError
+
+_KIND = re.compile(r"[a-z_]{1,32}\Z")
+
+
+class Numbers(NamedTuple):
+    """What the next commit must say about the guard's numbering."""
+
+    session: str
+    highest: int
+    gaps: int
+
+
+class NumberedEvent(NamedTuple):
+    """One event of the guard."""
+
+    number: int
+    mono_us: int
+    kind: str
+    body: dict[str, object]
+
+
+class Skipped(NamedTuple):
+    """Numbers that will never come: `first`..`last`, of which `rows` are really missing, and why."""
+
+    first: int
+    last: int
+    rows: int
+    reason: str
+
+
+class Rows:
+    """Rows of one source since the last flush."""
+
+    __slots__ = ("bad", "mono_us", "signals", "values")
+
+    def __init__(self, signals: tuple[str, ...]) -> None:
+        self.signals = signals
+        self.mono_us: list[int] = []
+        self.values: list[tuple[float, ...]] = []
+        self.bad: list[Bad] = []
+
+    def take(self) -> tuple[list[int], list[tuple[float, ...]], list[Bad]]:
+        """The rows, leaving none."""
+        taken = self.mono_us, self.values, self.bad
+        self.mono_us, self.values, self.bad = [], [], []
+        return taken
+
+
+class Intake:
+    """What has been received of one guard session and is not yet durable."""
+
+    def __init__(
+        self, session: str, highest: int, early: set[int], last_us: dict[str, int], counts: Counter[str]
+    ) -> None:
+        self.session = session
+        self._received = highest
+        self._early = set(early)
+        self._last_us = last_us
+        self._names: list[str] = []
+        self._rows: list[Rows] = []
+        self._gaps = 0
+        self.events: list[NumberedEvent] = []
+        self._skipped: list[Skipped] = []
+        self.counts = counts
+
+    def describe(self, sources: Mapping[str, tuple[str, ...]]) -> None:
+        """Take over the source list of a HELLO; only when no row is waiting."""
+        self._names = list(sources)
+        self._rows = [Rows(signals) for signals in sources.values()]
+
+    @property
+    def waiting(self) -> int:
+        """Rows and events received and not yet handed out."""
+        return sum(len(rows.mono_us) for rows in self._rows) + len(self.events)
+
+    def packet(self, packet: bytes) -> None:
+        """Take one ROW or EVENT packet; a number already received is skipped, a hole before it is accounted for."""
+        try:
+            number = ipc.number_of(packet)
+        except struct.error:
+            self.counts["unnumbered"] += 1
+            return
+        if number <= self._received or number in self._early:
+            self._received = max(self._received, number)
+            self.counts["resent_by_guard"] += 1
+            return
+        self._hole(number)
+        self._received = number
+        try:
+            if packet[:1] == ipc.ROW:
+                self._row(packet)
+            else:
+                self._event(packet)
+        except (WireError, LookupError) as error:
+            self._gaps += 1
+            self._skipped.append(Skipped(number, number, 1, f"malformed: {error}"))
+            self.counts["malformed"] += 1
+
+    def _hole(self, number: int) -> None:
+        first = self._received + 1
+        missing = number - first - sum(first <= early < number for early in self._early)
+        if missing > 0:
+            self._gaps += missing
+            self._skipped.append(Skipped(first, number - 1, missing, "never received: guard had to drop them"))
+
+    def _row(self, packet: bytes) -> None:
+        row = ipc.unpack_row(packet)
+        rows = self._rows[row.source]
+        if len(row.values) != len(rows.signals) or any(index >= len(rows.signals) for index, _ in row.bad):
+            raise WireError(f"row of {self._names[row.source]} has {len(row.values)} values, not {len(rows.signals)}")
+        rows.mono_us.append(row.mono_us)
+        rows.values.append(row.values)
+        rows.bad.append(row.bad)
+
+    def _event(self, packet: bytes) -> None:
+        event = ipc.unpack_event(packet)
+        kind = event.body.get("kind")
+        if not isinstance(kind, str) or not _KIND.match(kind):
+            raise WireError(f"event without a kind: {str(kind)[:40]!r}")
+        self.events.append(NumberedEvent(event.number, event.mono_us, kind, event.body))
+
+    def take_events(self) -> list[NumberedEvent]:
+        """The events, leaving none; they become durable ahead of the rows before them."""
+        events, self.events = self.events, []
+        self._early.update(event.number for event in events)
+        return events
+
+    def take_skipped(self) -> list[Skipped]:
+        """The holes found, leaving none."""
+        skipped, self._skipped = self._skipped, []
+        return skipped
+
+    def take_rows(self, offset_us: int) -> list[Batch]:
+        """All rows as batches in Unix time (monotonic + offset), leaving none; times of a source rise strictly."""
+        pairs = zip(self._names, self._rows, strict=True)
+        return [self._batch(name, rows, offset_us) for name, rows in pairs if rows.mono_us]
+
+    def _batch(self, name: str, rows: Rows, offset_us: int) -> Batch:
+        mono_us, values, bad = rows.take()
+        times = [mono + offset_us for mono in mono_us]
+        last = self._last_us.get(name, 0)
+        if times[0] <= last or any(after <= before for before, after in pairwise(times)):
+            times = self._clamped(times, last)
+        self._last_us[name] = times[-1]
+        return Batch(name, rows.signals, times, values, bad)
+
+    def _clamped(self, times: list[int], last: int) -> list[int]:
+        clamped = []
+        for time_us in times:
+            last = max(time_us, last + 1)
+            self.counts["times_clamped"] += last != time_us
+            clamped.append(last)
+        return clamped
+
+    def numbers(self) -> Numbers:
+        """The numbering once everything taken so far is durable."""
+        gaps, self._gaps = self._gaps, 0
+        self._early = {number for number in self._early if number > self._received}
+        return Numbers(self.session, self._received, gaps)

@@ -1,0 +1,158 @@
+"""guard's packets and link's own events → messages in the spool, every guard number accounted for in the same commit."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from edge_agent.link.clock import Clock
+from edge_agent.link.encode import Head, encode_split
+from edge_agent.link.intake import Intake, Skipped
+from edge_agent.link.jobs import Durable, OwnEvent
+from edge_agent.link.spool import Commit, Dropped, Entry, Lane, Spool
+from edge_agent.link.stamps import in_wall_time
+
+_SEGMENT = 128
+"""Messages dropped at once when the spool is full."""
+_WAL_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """Where and how much to keep, and whom to believe."""
+
+    path: Path
+    max_bytes: int
+    reserved_bytes: int
+    batch_s: float
+    receipts_from: tuple[str, ...]
+    boot: str
+
+
+class Journal:
+    """What was received and is not yet durable, and the one way it becomes so. Raises sqlite3.Error: then start over."""
+
+    def __init__(self, spool: Spool, settings: RecordSettings, clock: Clock, last_us: dict[str, int]) -> None:
+        self._spool, self._settings, self._clock = spool, settings, clock
+        self._last_us = last_us
+        self._intake: Intake | None = None
+        self.own: list[OwnEvent] = []
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> int:
+        """Rows and events of guard received and not yet durable."""
+        return self._intake.waiting if self._intake is not None else 0
+
+    @property
+    def has_events(self) -> bool:
+        """Whether an event waits for its commit."""
+        return bool(self.own) or (self._intake is not None and bool(self._intake.events))
+
+    def hello(self, session: str, sources: Mapping[str, tuple[str, ...]]) -> None:
+        """guard connected: go on with its session, or end every other one and begin it. Flush before."""
+        if self._intake is None or self._intake.session != session:
+            self._intake = Intake(session, *self._spool.numbers(session), self._last_us, self.counts)
+            self._end_others(session)
+        self._intake.describe(sources)
+
+    def take(self, packets: Sequence[bytes]) -> bool:
+        """Receive numbered packets; False before any `hello`."""
+        if self._intake is None:
+            return False
+        for packet in packets:
+            self._intake.packet(packet)
+        return True
+
+    def commit_events(self) -> None:
+        """Events do not wait for the batch: they become durable ahead of the rows before them."""
+        events = self._intake.take_events() if self._intake is not None else []
+        own, self.own = self.own, []
+        bodies = [OwnEvent(event.kind, {**event.body, "mono_us": event.mono_us}) for event in events] + own
+        entries = tuple(self._entry(body, index) for index, body in enumerate(bodies))
+        session = self._intake.session if self._intake is not None and events else ""
+        self._spool.commit(Commit(entries, session, early=tuple(event.number for event in events), own=len(own)))
+
+    def flush(self) -> tuple[Durable | None, list[int]]:
+        """One transaction for all that waits. Returns what guard may forget now, and the new telemetry's numbers."""
+        if self.has_events:
+            self.commit_events()
+        intake = self._intake
+        if intake is None:
+            return None, []
+        gaps = [_hole(intake.session, hole) for hole in intake.take_skipped()]
+        entries = [self._entry(gap, index) for index, gap in enumerate(gaps)]
+        telemetry = self._telemetry(intake)
+        numbers = intake.numbers()
+        if not entries and not telemetry and numbers.highest <= self._spool.numbers(intake.session)[0]:
+            return None, []
+        commit = Commit((*entries, *telemetry), numbers.session, numbers.highest, gaps=numbers.gaps, own=len(gaps))
+        self._spool.commit(commit)
+        return Durable(numbers.session, numbers.highest), [entry.seq for entry in telemetry]
+
+    def _end_others(self, session: str) -> None:
+        ended = self._spool.unfinished(session)
+        entries: list[Entry] = []
+        for over in ended:
+            body = {"of": "guard", "session": over.session, "from": over.last + 1, "to": None, "missing": over.missing}
+            body |= {"reason": "this guard session ended; what it had not sent is unknown"}
+            entries.append(self._entry(OwnEvent("gap", body), len(entries)))
+        if ended:
+            self._spool.commit(Commit(tuple(entries), own=len(entries), ended=tuple(ended)))
+
+    def _telemetry(self, intake: Intake) -> list[Entry]:
+        head = Head(self._spool.id, self._settings.boot, self._clock.state)
+        entries: list[Entry] = []
+        for batch in intake.take_rows(self._clock.offset_us):
+            for part, payload in encode_split(head, self._spool.next_seq("tele") + len(entries), batch):
+                seq = self._spool.next_seq("tele") + len(entries)
+                times = part.times_us
+                entries.append(Entry("tele", seq, part.source, len(times), times[0], times[-1], payload))
+        return entries
+
+    def _entry(self, event: OwnEvent, offset: int) -> Entry:
+        body = in_wall_time(event.body, self._clock.offset_us)
+        ts = body.pop("ts", None)
+        ts = ts if isinstance(ts, int) else self._clock.wall_us(time.monotonic_ns() // 1000)
+        seq = self._spool.next_seq("event") + offset
+        head = {"spool": self._spool.id, "lane": "event", "seq": seq, "ts": ts, "kind": event.kind}
+        return Entry("event", seq, event.kind, 1, ts, ts, orjson.dumps({**body, **head}))
+
+    def trim(self, sent: Callable[[Lane], list[int]], dropped: Callable[[Dropped], None]) -> None:
+        """Keep to the cap: stored messages go first, then the oldest telemetry, events last; a forced loss is a gap record.
+
+        `sent` names messages on their way, which are not dropped: they may be stored already.
+        """
+        cap = max(self._settings.max_bytes - _WAL_BYTES, self._settings.max_bytes // 2)
+        reserved = min(self._settings.reserved_bytes, cap // 2)
+        while (used := self._spool.used_bytes()) > cap - reserved:
+            if self._spool.drop_settled(_SEGMENT):
+                continue
+            lost = self._spool.drop_pending("tele", _SEGMENT, sent("tele"), self._gap)
+            if lost is None and used > cap:
+                lost = self._spool.drop_pending("event", _SEGMENT, sent("event"), self._gap)
+            if lost is None:
+                return
+            self.counts["messages_dropped"] += lost.messages
+            dropped(lost)
+
+    def _gap(self, lost: Dropped) -> Entry:
+        body = {"of": lost.lane, "from": lost.first, "to": lost.last, "t_from": lost.t_from, "t_to": lost.t_to}
+        return self._entry(OwnEvent("gap", {**body, "rows": lost.rows, "reason": "spool full"}), 0)
+
+
+def _hole(session: str, hole: Skipped) -> OwnEvent:
+    body = {
+        "of": "guard",
+        "session": session,
+        "from": hole.first,
+        "to": hole.last,
+        "rows": hole.rows,
+        "reason": hole.reason,
+    }
+    return OwnEvent("gap", body)

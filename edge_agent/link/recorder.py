@@ -1,0 +1,238 @@
+"""The thread that owns the spool: packets in, durable numbers out, messages up, receipts down. Nothing else waits for the disk."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from edge_agent.link.clock import Clock
+from edge_agent.link.jobs import (
+    Answered,
+    BrokerUp,
+    Hello,
+    Job,
+    Opened,
+    OwnEvent,
+    Packets,
+    ReceiptArrived,
+    Report,
+    Snapshot,
+)
+from edge_agent.link.journal import Journal, RecordSettings
+from edge_agent.link.spool import QUARANTINED, RELEASED, Lane, Spool
+from edge_agent.link.uplink import Fetched, Uplink
+
+log = logging.getLogger(__name__)
+
+_EVENT_GROUP_S = 0.01
+_BUSY_S, _CALM_S = 0.02, 0.2
+_RETRY_S = 2.0
+_REPORT_S = 1.0
+_JOBS = 4000
+_JOBS_AT_ONCE = 200
+KEEP_COMMANDS = 20_000
+
+
+class _Open:
+    """All that exists only while the spool is open."""
+
+    def __init__(self, settings: RecordSettings, clock: Clock, last_us: dict[str, int]) -> None:
+        self.spool = Spool(settings.path)
+        self.journal = Journal(self.spool, settings, clock, last_us)
+        self.uplink = Uplink(self.spool.id, settings.receipts_from, self.spool.pending, self.spool.message)
+
+
+class Recorder:
+    """Owns spool, journal and uplink on one thread. `publish` and `room` are the broker's; `tell` takes reports from it."""
+
+    def __init__(
+        self,
+        settings: RecordSettings,
+        clock: Clock,
+        publish: Callable[[str, bytes], bool],
+        room: Callable[[], int],
+        tell: Callable[[Report], None],
+    ) -> None:
+        self._settings, self._clock = settings, clock
+        self._publish, self._room, self._tell = publish, room, tell
+        self._jobs: queue.Queue[Job] = queue.Queue(_JOBS)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._open: _Open | None = None
+        self._last_us: dict[str, int] = {}
+        self._missed = False
+        self._retry_at = self._report_at = 0.0
+        self._flush_at = time.monotonic() + settings.batch_s
+        self._counts: Counter[str] = Counter()
+
+    # ---- any thread -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the spool and begin, in the background."""
+        self._thread.start()
+
+    def put(self, job: Job) -> bool:
+        """Hand over a job without waiting; False when the thread is too far behind (the caller counts what that means)."""
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            return False
+        return True
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def stop(self, timeout_s: float) -> None:
+        """Write what is waiting, close the file, end the thread."""
+        self._stopping.set()
+        self._thread.join(timeout_s)
+
+    # ---- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._guarded(self._work)
+        while not self._stopping.is_set():
+            self._guarded(self._turn)
+        self._guarded(self._finish)
+        if self._open is not None:
+            self._open.spool.close()
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (sqlite3.Error, OSError) as error:
+            self._fail(f"the spool cannot be written: {error}")
+        except Exception as error:  # the thread's edge: a defect must not stop recording for ever
+            log.exception("recording failed")
+            self._fail(f"recording failed: {type(error).__name__}: {error}")
+
+    def _turn(self) -> None:
+        try:
+            self._handle(self._jobs.get(timeout=self._patience_s()))
+            for _ in range(_JOBS_AT_ONCE):
+                self._handle(self._jobs.get_nowait())
+        except queue.Empty:
+            pass
+        self._work()
+
+    def _patience_s(self) -> float:
+        opened = self._open
+        if opened is not None and opened.journal.has_events:
+            return _EVENT_GROUP_S
+        if opened is not None and opened.uplink.has_more:
+            return _BUSY_S
+        return max(0.001, min(_CALM_S, self._flush_at - time.monotonic()))
+
+    def _work(self) -> None:
+        now = time.monotonic()
+        if self._open is None:
+            if now < self._retry_at:
+                return
+            self._begin()
+        opened = self._open
+        assert opened is not None
+        if opened.journal.has_events:
+            opened.journal.commit_events()
+        if now >= self._flush_at:
+            self._flush_at = max(self._flush_at + self._settings.batch_s, now)
+            self._flush(opened)
+            opened.journal.trim(opened.uplink.sent, opened.uplink.dropped)
+        opened.uplink.send(now, self._room(), self._publish_message)
+        if now >= self._report_at:
+            self._report(opened, now)
+
+    def _finish(self) -> None:
+        while not self._jobs.empty():
+            self._handle(self._jobs.get_nowait())
+        if self._open is not None:
+            self._flush(self._open)
+            self._open.uplink.send(time.monotonic(), self._room(), self._publish_message)
+            self._report(self._open, time.monotonic())
+
+    def _begin(self) -> None:
+        opened = _Open(self._settings, self._clock, self._last_us)
+        spool = opened.spool
+        if spool.set_aside is not None:
+            self._counts["spools_set_aside"] += 1
+            opened.journal.own.append(
+                OwnEvent("gap", {"of": "spool", "to": None, "reason": f"kept as {spool.set_aside.name}"})
+            )
+        self._open = opened
+        self._tell(Opened(spool.id, spool.open_sessions(), spool.commands(), self._missed))
+        self._missed = False
+
+    def _fail(self, trouble: str) -> None:
+        """Forget what is not durable (guard still has it) and begin again from the file, later."""
+        self._counts["spool_errors"] += 1
+        log.error("%s; next try in %.0f s", trouble, _RETRY_S)
+        self._missed = True
+        self._retry_at = time.monotonic() + _RETRY_S
+        if self._open is not None:
+            self._counts["own_events_lost"] += len(self._open.journal.own)
+            self._open.spool.close()
+            self._open = None
+        self._tell(Snapshot({}, 0, 0, 0.0, dict(self._counts), trouble))
+
+    # ---- jobs -------------------------------------------------------------------------------------------------------
+
+    def _handle(self, job: Job) -> None:
+        opened = self._open
+        if opened is None:
+            self._counts["jobs_without_spool"] += 1
+            self._missed = True
+            return
+        match job:
+            case Packets(packets):
+                self._missed |= not opened.journal.take(packets)
+            case Hello(session, sources):
+                self._flush(opened)
+                opened.journal.hello(session, sources)
+            case ReceiptArrived(payload, retained):
+                self._receipt(opened, payload, retained=retained)
+            case OwnEvent():
+                opened.journal.own.append(job)
+            case Answered(identifier, answer):
+                opened.spool.remember_command(identifier, int(time.time()), answer, KEEP_COMMANDS)
+            case BrokerUp():
+                opened.uplink.reconnected(time.monotonic())
+
+    def _flush(self, opened: _Open) -> None:
+        durable, fresh = opened.journal.flush()
+        for seq in fresh:
+            opened.uplink.spooled(seq)
+        if durable is not None:
+            self._tell(durable)
+
+    def _receipt(self, opened: _Open, payload: bytes, *, retained: bool) -> None:
+        release = opened.uplink.receipt(payload, retained=retained)
+        if release is None:
+            return
+        if release.stored:
+            opened.spool.settle(release.lane, release.stored, RELEASED)
+        if release.quarantined:
+            opened.spool.settle(release.lane, [seq for seq, _ in release.quarantined], QUARANTINED)
+            log.warning("quarantined by the collector: %s", release.quarantined[:5])
+        opened.uplink.settled(release)
+
+    def _publish_message(self, lane: Lane, message: Fetched) -> bool:
+        _, source, payload = message
+        return self._publish(f"{lane}/{source}", payload)
+
+    def _report(self, opened: _Open, now: float) -> None:
+        self._report_at = now + _REPORT_S
+        counts = self._counts + opened.uplink.counts + opened.journal.counts
+        counts["queue_fill"] = self._jobs.qsize()
+        counts["spool_bytes"] = opened.spool.used_bytes()
+        uplink = opened.uplink
+        self._tell(
+            Snapshot(
+                opened.spool.books(), opened.journal.waiting, uplink.unreceipted, uplink.oldest_s(now), dict(counts), ""
+            )
+        )

@@ -1,0 +1,135 @@
+"""SCENARIOS 8 and D8: a store in trouble costs nothing, a poison point costs itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.influx_front import Fault
+from collector.lines import block
+from collector.sinks.influx import InfluxSettings, InfluxSink
+from collector.sinks.ports import StoreUnavailable
+
+
+@pytest.fixture
+def sink(influx, front):
+    if influx.front is None:
+        pytest.skip("faults are injected in front of our own engine only")
+    opened = InfluxSink(influx.settings)
+    yield opened
+    opened.close()
+
+
+def test_one_poison_point_of_500_is_refused_and_499_are_stored(sink, influx, influx_messages) -> None:
+    sink.write([influx_messages.telemetry("inverter", power=[1.0])])
+    influx.front.engine.query("SELECT 1", influx.settings.bucket)
+    sink._post(f'module,module=07,node={influx.name},site=lab CMA_Voltage="text" {influx_messages.T0}000'.encode())
+    records = [influx_messages.telemetry("inverter", power=[float(k)]) for k in range(499)]
+    poison = influx_messages.telemetry("module-07", CMA_Voltage=[47.3])
+    outcome = sink.write([*records[:250], poison, *records[250:]])
+    assert [one.identity for one in outcome.refused] == [poison.identity]
+    assert "422: partial write: field type conflict" in outcome.refused[0].reason
+    assert len(outcome.stored) == 499
+    assert len([cell for cell in influx.cells() if cell[1] == "inverter"]) == 500
+
+
+def test_a_batch_of_poison_only_is_refused_because_the_store_takes_another_point(sink, influx, influx_messages) -> None:
+    sink._post(f'module,module=07,node={influx.name},site=lab CMA_Voltage="text" {influx_messages.T0}000'.encode())
+    poison = [influx_messages.telemetry("module-07", CMA_Voltage=[47.3]) for _ in range(3)]
+    assert len(sink.write(poison).refused) == 3
+
+
+def test_a_store_that_refuses_every_point_is_in_trouble_and_nothing_is_given_up(sink, influx, influx_messages) -> None:
+    influx.front.faults.extend([Fault(400)] * 8)
+    records = [influx_messages.telemetry() for _ in range(4)]
+    with pytest.raises(StoreUnavailable, match="refuses every point"):
+        sink.write(records)
+    influx.front.faults.clear()
+    assert len(sink.write(records).stored) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "token is not accepted: check token_file"),
+        (403, "token may not write"),
+        (404, "there is no bucket"),
+        (500, "it cannot write now"),
+        (503, "overloaded or starting"),
+    ],
+)
+def test_a_refusing_server_is_named_with_what_to_do(sink, influx, influx_messages, status: int, words: str) -> None:
+    record = influx_messages.telemetry()
+    influx.front.faults.extend([Fault(status)] * 4)
+    for _ in range(4):
+        with pytest.raises(StoreUnavailable, match=words):
+            sink.write([record])
+    assert len(sink.write([record]).stored) == 1
+    assert len(influx.cells()) == 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "100000"}, 300.0),
+        ({"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, 0.0),
+        ({"Retry-After": "soon"}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_retry_after_is_heard_within_reason(sink, influx, influx_messages, headers, seconds: float) -> None:
+    influx.front.faults.append(Fault(429, headers=headers))
+    with pytest.raises(StoreUnavailable) as caught:
+        sink.write([influx_messages.telemetry()])
+    assert caught.value.retry_after_s == seconds
+
+
+def test_a_connection_reset_after_storing_is_written_again_without_a_double(sink, influx, influx_messages) -> None:
+    records = [influx_messages.telemetry() for _ in range(5)]
+    influx.front.faults.append(Fault(reset=True))
+    with pytest.raises(StoreUnavailable):
+        sink.write(records)
+    assert len(influx.cells()) == 15
+    assert len(sink.write(records).stored) == 5
+    assert len(influx.cells()) == 15
+
+
+def test_a_slow_answer_ends_at_the_time_limit(influx, influx_messages) -> None:
+    if influx.front is None:
+        pytest.skip("faults are injected in front of our own engine only")
+    given = influx.settings
+    sink = InfluxSink(InfluxSettings(given.url, given.org, given.bucket, given.token, timeout_s=0.2))
+    influx.front.faults.append(Fault(delay_s=30.0))
+    with pytest.raises(StoreUnavailable, match="ReadTimeoutError"):
+        sink.write([influx_messages.telemetry()])
+    assert len(sink.write([influx_messages.telemetry()]).stored) == 1
+    sink.close()
+
+
+def test_a_request_that_is_too_large_is_halved_and_a_single_one_refused(sink, influx, influx_messages) -> None:
+    records = [influx_messages.telemetry() for _ in range(16)]
+    large = influx_messages.telemetry("arduino", temp1=[20.5] * 200)
+    influx.front.max_body = len(block(records)) // 3
+    outcome = sink.write([*records, large])
+    assert len(outcome.stored) == 16
+    assert [one.identity for one in outcome.refused] == [large.identity]
+    assert "413" in outcome.refused[0].reason
+
+
+def test_a_wrong_bucket_or_org_is_waited_for(influx, influx_messages) -> None:
+    if influx.front is None:
+        pytest.skip("only with our own engine")
+    given = influx.settings
+    for org, bucket in ((given.org, "nowhere"), ("nobody", given.bucket)):
+        sink = InfluxSink(InfluxSettings(given.url, org, bucket, given.token))
+        with pytest.raises(StoreUnavailable, match="404: there is no bucket"):
+            sink.write([influx_messages.telemetry()])
+        sink.close()
+
+
+def test_compressed_requests_store_the_same(influx, influx_messages) -> None:
+    given = influx.settings
+    sink = InfluxSink(InfluxSettings(given.url, given.org, given.bucket, given.token, gzip=True))
+    assert len(sink.write([influx_messages.telemetry() for _ in range(4)]).stored) == 4
+    sink.close()
+    assert len(influx.cells()) == 12
