@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from cellguard.tolerant import listed, number, table, text
 from cellguard.view import View
 
 Verdict = Literal["ok", "note", "fault"]
@@ -57,7 +58,7 @@ def _broker(patient: Patient) -> Finding:
 
 def _node(patient: Patient) -> Finding:
     status = patient.view.status
-    state = status.get("state")
+    state = text(status, "state")
     if not status:
         return Finding(
             "fault", "no node has been heard", "start `cellguard edge run` on the Pi; is it allowed at this broker?"
@@ -66,10 +67,11 @@ def _node(patient: Patient) -> Finding:
         return Finding(
             "fault", "the node is offline", "look at `systemctl status cellguard-link` on the Pi, and its network"
         )
-    why = ", ".join(map(str, status.get("why", [])))
     if state == "degraded":
         return Finding(
-            "fault", f"the node is degraded: {why}", "see the lines below; each link is opened again by itself"
+            "fault",
+            f"the node is degraded: {listed(status, 'why')}",
+            "see the lines below; each link is opened again by itself",
         )
     return Finding("ok", "the node is online")
 
@@ -110,7 +112,7 @@ def _source(source: str, todo: str) -> Callable[[Patient], Finding]:
 
 def _storage(patient: Patient) -> Finding:
     health = patient.view.state("health")
-    spooled = health.get("spooled", health.get("books", {}).get("spooled", "?"))
+    spooled = health.get("spooled", table(health, "books").get("spooled", "?"))
     if not patient.view.receipts:
         return Finding(
             "fault",
@@ -122,9 +124,12 @@ def _storage(patient: Patient) -> Finding:
 
 def _safety(patient: Patient) -> Finding:
     safety = patient.view.state("safety")
-    latches = ", ".join(map(str, safety.get("latches", [])))
-    if safety.get("state") == "LATCHED":
-        return Finding("fault", f"latched: {latches}", "remove the cause, then `cellguard send safety reset_latch ID`")
+    if text(safety, "state") == "LATCHED":
+        return Finding(
+            "fault",
+            f"latched: {listed(safety, 'latches')}",
+            "remove the cause, then `cellguard send safety reset_latch ID`",
+        )
     alarms = len(patient.view.current_alarms())
     if alarms:
         return Finding("note", f"{safety.get('state')}, {alarms} alarms", "see `cellguard alarms`")
@@ -133,7 +138,7 @@ def _safety(patient: Patient) -> Finding:
 
 def _clock(patient: Patient) -> Finding:
     status = patient.view.status
-    apart = abs(time.time() - float(status.get("ts", 0)) / 1e6)
+    apart = abs(time.time() - number(status, "ts") / 1e6)
     live = patient.view.age_s("status", patient.now) is not None
     if live and apart > CLOCK_APART_S:
         return Finding(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cellguard.tolerant import Body, listed, printable, table
 from cellguard.view import View
 
 STALE_S = 2.0
+_FILE_COLUMNS = 200
 _LEVEL_STYLE = {"WARNING": "yellow", "DANGER": "red", "FAULT": "red", "CRITICAL": "bold white on red"}
 _STATE_STYLE = {
     "RUN": "green",
@@ -42,11 +42,27 @@ INVERTER_CELLS = (
 )
 
 
+def console() -> Console:
+    """Standard output; what is not a terminal has no width that words would have to fit in."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=_FILE_COLUMNS)
+
+
 def draw(view: View, node: str, now: float) -> RenderableType:
     """Everything at a glance; `now` is the same clock with which the view took its messages."""
     return Group(
         _heading(view, node), "", _modules(view, now), "", _inverter(view, now), _outputs(view), "", _alarms(view)
     )
+
+
+def clock(value: object, form: str = "%H:%M:%S") -> str:
+    """A time in Unix µs as local time; what is none as it stands."""
+    if not isinstance(value, int):
+        return "-"
+    try:
+        return datetime.fromtimestamp(value / 1e6).astimezone().strftime(form)
+    except (OverflowError, OSError, ValueError):  # no time that a calendar has
+        return str(value)
 
 
 def as_table(view: View, node: str) -> dict[str, object]:
@@ -64,11 +80,11 @@ def _heading(view: View, node: str) -> Text:
     status, safety, schedule = view.status, view.state("safety"), view.state("schedule")
     text = Text(f"{node}  ", style="bold")
     text.append(_words(status.get("state"), "never heard"), _STATE_STYLE.get(str(status.get("state")), "red"))
-    text.append(_listed(" (", status.get("why"), ")"))
+    text.append(_after(" (", listed(status, "why"), ")"))
     text.append("  safety ")
     text.append(_words(safety.get("state")), _STATE_STYLE.get(str(safety.get("state")), ""))
-    text.append(_listed("  latches ", safety.get("latches")), "bold red")
-    text.append("".join(_blocked(safety.get("blocked"))), "yellow")
+    text.append(_after("  latches ", listed(safety, "latches")), "bold red")
+    text.append(_blocked(table(safety, "blocked")), "yellow")
     text.append(f"  schedule {_words(schedule.get('state'))}")
     if schedule.get("file"):
         text.append(f" {schedule['file']} step {schedule.get('step')}/{schedule.get('steps')}")
@@ -76,23 +92,19 @@ def _heading(view: View, node: str) -> Text:
     return text
 
 
-def _blocked(blocked: object) -> Iterator[str]:
-    if isinstance(blocked, Mapping):
-        for direction, reasons in blocked.items():
-            if reasons:
-                yield _listed(f"  no {direction}: ", reasons)
+def _blocked(blocked: Body) -> str:
+    return "".join(_after(f"  no {direction}: ", listed(blocked, direction)) for direction in blocked)
 
 
 def _modules(view: View, now: float) -> Table:
-    table = Table("module", *(name for name, _, _ in MODULE_COLUMNS), "bad", "age", box=None, pad_edge=False)
-    for column in table.columns[1:]:
+    rows = Table("module", *(name for name, _, _ in MODULE_COLUMNS), "bad", "age", box=None, pad_edge=False)
+    for column in rows.columns[1:]:
         column.justify = "right"
     for source in view.modules():
         body, age = view.state(source), _age(view, source, now)
         cells = [_number(body.get(signal), decimals) for _, signal, decimals in MODULE_COLUMNS]
-        bad = body.get("bad")
-        table.add_row(source, *cells, str(len(bad)) if isinstance(bad, Mapping) and bad else "", age)
-    return table
+        rows.add_row(source, *cells, str(len(table(body, "bad")) or ""), age)
+    return rows
 
 
 def _inverter(view: View, now: float) -> Text:
@@ -107,7 +119,7 @@ def _inverter(view: View, now: float) -> Text:
 def _outputs(view: View) -> Text:
     text = Text("outputs   ")
     for name in ("pump", "fan", "relay1", "relay2", "relay3"):
-        body: Mapping[str, Any] = view.state("outputs").get(name) or {}
+        body = table(view.state("outputs"), name)
         commanded, readback = body.get("commanded"), body.get("readback")
         text.append(f"{name} {_switch(readback)}", "green" if readback else "")
         text.append(f" (wanted {_switch(commanded)})" if commanded != readback else "", "bold red")
@@ -119,7 +131,7 @@ def _alarms(view: View) -> RenderableType:
     found = view.current_alarms()
     if not found:
         return Text("no alarms", "green")
-    table = Table("level", "alarm", "state", "value", "limit", "since", box=None, pad_edge=False)
+    rows = Table("level", "alarm", "state", "value", "limit", "since", box=None, pad_edge=False)
     for body in found:
         unit = body.get("unit") or ""
         cells = (
@@ -127,11 +139,11 @@ def _alarms(view: View) -> RenderableType:
             body.get("state"),
             f"{body.get('value')} {unit}",
             f"{body.get('limit')} {unit}",
-            _clock(body.get("since")),
+            clock(body.get("since")),
         )
         level = str(body.get("level"))
-        table.add_row(Text(level, _LEVEL_STYLE.get(level, "")), *(Text(_words(cell)) for cell in cells))
-    return table
+        rows.add_row(Text(level, _LEVEL_STYLE.get(level, "")), *(Text(_words(cell)) for cell in cells))
+    return rows
 
 
 def _age(view: View, source: str, now: float) -> Text:
@@ -145,17 +157,13 @@ def _switch(value: object) -> str:
     return "?" if value is None else "on" if value else "off"
 
 
-def _clock(value: object) -> str:
-    return f"{datetime.fromtimestamp(value / 1e6).astimezone():%H:%M:%S}" if isinstance(value, int) else "-"
-
-
 def _number(value: object, decimals: int) -> str:
     return f"{value:.{decimals}f}" if isinstance(value, int | float) else "-"
 
 
 def _words(value: object, absent: str = "-") -> str:
-    return absent if value is None else str(value)
+    return absent if value is None else printable(str(value))
 
 
-def _listed(before: str, values: object, after: str = "") -> str:
-    return f"{before}{', '.join(map(str, values))}{after}" if isinstance(values, list) and values else ""
+def _after(before: str, words: str, end: str = "") -> str:
+    return f"{before}{words}{end}" if words else ""

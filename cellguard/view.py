@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import orjson
 
+from cellguard.tolerant import Body, number, text
 from shared.errors import WireError
 from shared.mqtt import Message
 from shared.topics import parse
 
-Body = Mapping[str, Any]
 TOPICS = ("status", "hb", "info", "catalog", "state/+", "alarm/+", "receipt", "ack")
 """Below the node, everything that `View` understands."""
 
@@ -60,14 +57,15 @@ class View:
 
     def modules(self) -> list[str]:
         """Sources of the modules that were seen or are expected, in order."""
-        expected = self.info.get("modules", [])
-        named = {f"module-{number:02d}" for number in expected if isinstance(number, int)}
+        expected = self.info.get("modules")
+        numbers = expected if isinstance(expected, list) else []
+        named = {f"module-{one:02d}" for one in numbers if isinstance(one, int)}
         return sorted(named | {name for name in self.states if name.startswith("module-")})
 
     def current_alarms(self) -> list[Body]:
         """Alarms whose condition is present or whose latch is held, the worst and newest first."""
-        held = [body for body in self.alarms.values() if body.get("state") in {"active", "latched"}]
-        return sorted(held, key=lambda body: (-_severity(body), -_number(body.get("since"))))
+        held = [body for body in self.alarms.values() if text(body, "state") in {"active", "latched"}]
+        return sorted(held, key=lambda body: (-_severity(body), -number(body, "since")))
 
     def _take_heartbeat(self, message: Message, now: float) -> None:
         if not message.retain:
@@ -89,9 +87,5 @@ LEVELS = ("OK", "WARNING", "DANGER", "FAULT", "CRITICAL")
 
 
 def _severity(body: Body) -> int:
-    level = body.get("level")
+    level = text(body, "level")
     return LEVELS.index(level) if level in LEVELS else len(LEVELS)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -60,7 +60,8 @@ class Tally:
 def rows_in_time(reader: Reader, selection: Selection, tally: Tally, *, as_lines: bool = False) -> Iterator[Row]:
     """Every row of the selection once its turn in time has come; no more is held than messages that overlap.
 
-    Rows of telemetry carry their values, or with `as_lines` their text; events come only with `as_lines`.
+    Rows of telemetry carry their values, or with `as_lines` their text; events come only with `as_lines`, and of one source's
+    export only the gaps.
     """
     waiting: list[tuple[int, int, Row]] = []
     count = 0
@@ -68,6 +69,8 @@ def rows_in_time(reader: Reader, selection: Selection, tally: Tally, *, as_lines
         tally.on_message()
         while waiting and waiting[0][0] < message.t_min:
             yield heapq.heappop(waiting)[2]
+        if message.lane == "event" and message.source != "gap" and (selection.source or not as_lines):
+            continue
         for row in _rows(message, tally, as_lines=as_lines):
             if selection.since_us <= row.time_us < selection.until_us:
                 count += 1

@@ -13,10 +13,10 @@ from collector.ingest import Identity, Record
 from shared.signals import kind_of, module_number
 
 _TEXT_FIELDS = (
-    "actor", "by", "class", "code", "from_state", "id", "lane", "output", "reason", "session", "source", "state", "status",
+    "actor", "alarm", "by", "class", "code", "from_state", "id", "level", "of", "output", "reason", "session", "source", "state", "status",
     "target", "to_state", "unit", "why",
 )  # fmt: skip
-_NUMBER_FIELDS = ("count", "events", "from", "limit", "rows", "seq", "to", "took_ms", "value")
+_NUMBER_FIELDS = ("count", "events", "from", "limit", "missing", "rows", "seq", "to", "took_ms", "value")
 _CACHED_NUMBERS = 65536
 _ENVELOPE = {"spool", "lane", "seq", "ts", "kind"}
 

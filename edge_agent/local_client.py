@@ -22,7 +22,10 @@ class NoAnswer(CellguardError):
 
 
 def ask(
-    path: Path, command: Mapping[str, object], timeout_s: float, heard: Callable[[dict[str, object]], None] = lambda _: None
+    path: Path,
+    command: Mapping[str, object],
+    timeout_s: float,
+    heard: Callable[[dict[str, object]], None] = lambda _: None,
 ) -> dict[str, object]:
     """Send one command; returns its last answer, and calls `heard` with each one before it.
 

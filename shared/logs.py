@@ -35,8 +35,9 @@ class _Lines(logging.Formatter):
         return self._write(self._fields(record))
 
     def _fields(self, record: logging.LogRecord) -> dict[str, str]:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         fields = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": at.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _message(record),

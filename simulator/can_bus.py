@@ -65,7 +65,7 @@ class CanBus:
         if not self._waiting:
             self._free_at = max(self._free_at, now)
         self._numbers += 1
-        priority = frame.can_id if frame.extended else frame.can_id << 18
+        priority = frame.can_id << 1 | 1 if frame.extended else frame.can_id << 19
         heapq.heappush(self._waiting, (priority, self._numbers, frame.can_id, sender))
 
     def duration_s(self, frame: Frame) -> float:

@@ -101,7 +101,7 @@ def fault_table(modules: int) -> dict[str, FaultSpec]:
     return {
         "can.silence": _spec(("module",), module=each),
         "can.raw": _spec(
-            ("module", "pdo"), module=one, pdo=Whole(1, 8), data=Text("[0-9A-Fa-f]{0,16}", "up to 8 bytes in hex")
+            ("module", "pdo"), module=one, pdo=Whole(1, 8), data=Text("(?:[0-9A-Fa-f]{2}){0,8}", "up to 8 bytes in hex")
         ),
         "can.freeze": _spec(("module",), module=each),
         "can.flood": _spec(("id",), id=Whole(0, 0x1FFFFFFF), rate=Number(0.0, 20_000.0)),

@@ -57,10 +57,13 @@ class Names:
         self._add_circuit()
         self._add_counters()
 
-    def listed(self) -> dict[str, list[str]]:
-        """The names by what can be done with them."""
-        settable = [name for name, row in self._names.items() if row.setting]
-        return {"settable": settable, "readable": list(self._names)}
+    def listed(self) -> list[str]:
+        """Every name; each can be read."""
+        return list(self._names)
+
+    def settable(self) -> list[str]:
+        """The names that can be pinned and released."""
+        return [name for name, row in self._names.items() if row.setting]
 
     def read(self, names: list[str]) -> dict[str, Value]:
         """The values of these names; Refused names the unknown one."""

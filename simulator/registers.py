@@ -31,13 +31,14 @@ def _fixed(value: int) -> Holding:
     return Holding(value, value, value, writable=False)
 
 
+# The manual's ranges of the voltage limits (400..840 and 270..400 V) are not enforced: the lab wrote 384 and 264 V.
 HOLDING: dict[int, Holding] = {
     SECURITY: Holding(0, 0, 65535),
     HEARTBEAT: Holding(0, 0, 1000),
     MODE: Holding(0, 0, 4),
     SETPOINT: Holding(0),
     MAX_V: Holding(round(840 * VOLT), 0, round(840 * VOLT)),
-    MIN_V: Holding(round(270 * VOLT), 0, round(400 * VOLT)),
+    MIN_V: Holding(round(270 * VOLT), 0, round(840 * VOLT)),
     MAX_CHARGE: Holding(round(-222 * AMPERE), round(-222 * AMPERE), 0),
     MAX_DISCHARGE: Holding(round(222 * AMPERE), 0, round(222 * AMPERE)),
     MAX_POWER: Holding(round(RATED_KW * KILOWATT), 0, round(RATED_KW * KILOWATT)),

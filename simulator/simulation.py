@@ -12,7 +12,8 @@ from pathlib import Path
 from simulator.arduino_v2 import BoardV2
 from simulator.can_bus import Frame
 from simulator.can_link import open_can_link
-from simulator.control import ControlServer, Door
+from simulator.control import ControlServer
+from simulator.control_door import Door
 from simulator.links import Pty
 from simulator.names import Names
 from simulator.rig import BITRATE, Rig, RigSize

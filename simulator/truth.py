@@ -27,8 +27,8 @@ class Truth:
 
     def __init__(self, path: Path | None = None) -> None:
         self._changes: deque[Change] = deque(maxlen=KEPT)
-        # line buffered: each change is on its way to the reader as it happens
-        self._file = path.open("w", buffering=1, encoding="utf-8") if path else None
+        # line buffered: each change is on its way to the reader as it happens; appended, so that a restart forgets nothing
+        self._file = path.open("a", buffering=1, encoding="utf-8") if path else None
         self.recorded = 0
         self.unwritten = 0
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import click
 
 from cellguard.connection import Where, broker_options
+from cellguard.tolerant import printable
 
 COLUMNS = ("level", "alarm", "state", "value", "limit", "unit", "since", "acked")
 
@@ -37,20 +37,21 @@ def command(*, everything: bool, as_json: bool, where: Where) -> None:
 
 
 def _print_table(found: Sequence[Mapping[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from cellguard.screen import console
+
     table = Table(*COLUMNS, box=None, pad_edge=False)
+    table.columns[COLUMNS.index("alarm")].no_wrap = True
     for alarm in found:
-        table.add_row(*(Text(shown(column, alarm.get(column))) for column in COLUMNS))
-    Console().print(table)
+        table.add_row(*(Text(_shown(column, alarm.get(column))) for column in COLUMNS))
+    console().print(table)
 
 
-def shown(column: str, value: object) -> str:
-    """One cell of the table; a time (µs) as local date and time."""
+def _shown(column: str, value: object) -> str:
+    from cellguard.screen import clock
+
     if value is None:
         return "-"
-    if column == "since" and isinstance(value, int):
-        return f"{datetime.fromtimestamp(value / 1e6).astimezone():%Y-%m-%d %H:%M:%S}"
-    return str(value)
+    return clock(value, "%Y-%m-%d %H:%M:%S") if column == "since" else printable(str(value))

@@ -11,6 +11,7 @@ import click
 
 from cellguard.connection import Where, broker_options
 from cellguard.listener import Listener
+from cellguard.tolerant import printable
 from shared.errors import EXIT_NO_ANSWER
 from shared.mqtt import Message
 
@@ -73,9 +74,4 @@ def _as_line(message: Message) -> str:
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
     kept = " (kept)" if message.retain else ""
     place = message.topic.removeprefix("cellguard/v1/")
-    return f"{datetime.now().astimezone():%H:%M:%S.%f} {place}{kept} {_printable(shown)}"
-
-
-def _printable(text: str) -> str:
-    """Without control characters, which could drive the terminal."""
-    return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
+    return f"{datetime.now().astimezone():%H:%M:%S.%f} {place}{kept} {printable(shown)}"

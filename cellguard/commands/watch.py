@@ -20,10 +20,9 @@ _REFRESH_S = 0.5
 def command(*, once: bool, as_json: bool, where: Where) -> None:
     """Live table of modules, inverter, outputs, safety state, schedule and alarms. Ctrl-C ends it."""
     import orjson
-    from rich.console import Console
 
     from cellguard.listener import Listener
-    from cellguard.screen import as_table, draw
+    from cellguard.screen import as_table, console, draw
 
     with Listener(where.broker, subscriptions(where.site, where.node)) as listener:
         operator = Operator(listener, where.site, where.node, default_actor())
@@ -35,7 +34,7 @@ def command(*, once: bool, as_json: bool, where: Where) -> None:
         if as_json:
             click.echo(orjson.dumps(as_table(operator.view, node)))
         else:
-            Console().print(draw(operator.view, node, time.monotonic()))
+            console().print(draw(operator.view, node, time.monotonic()))
 
 
 def _live(operator: Operator) -> None:

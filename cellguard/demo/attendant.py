@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from cellguard.listener import Listener
 from cellguard.operator import Answer, NoAnswer, Operator, subscriptions
+from cellguard.tolerant import listed, text
 from cellguard.view import View
 from shared.errors import CellguardError, Unavailable
 from shared.mqtt import BrokerSettings
@@ -75,8 +76,8 @@ class Attendant:
     def _drive(self, operator: Operator) -> None:
         """One step towards a running schedule, by what the guard says its state is."""
         self._next_try = time.monotonic() + AGAIN_S
-        state = self.view.state("safety").get("state")
-        schedule = self.view.state("schedule").get("state")
+        state = text(self.view.state("safety"), "state")
+        schedule = text(self.view.state("schedule"), "state")
         if state == "RUN" and schedule == "running":
             self._has_run = True
         elif schedule == "done" and state in {"READY", "RUN"}:
@@ -88,7 +89,7 @@ class Attendant:
         elif state == "READY":
             self._ask(operator, "schedule", {"action": "start", "file": self._meant.schedule})
         elif state == "LATCHED":
-            names = ", ".join(map(str, self.view.state("safety").get("latches", [])))
+            names = listed(self.view.state("safety"), "latches")
             self._tell(f"the guard is LATCHED ({names}) and the demo does not reset it; see cellguard alarms")
 
     def _open(self, operator: Operator) -> None:

@@ -23,9 +23,16 @@ def choose_port(asked: int | None, usual: int = 1883) -> int:
     return usual if _is_free(usual) else _any_free()
 
 
-def broker_command(port: int, data: Path) -> list[str]:
-    """The command line of a broker on 127.0.0.1:`port`; raises Unavailable when there is none on this computer."""
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+def find_mosquitto() -> str | None:
+    """Where mosquitto is installed, also where only root has it on PATH."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
+def broker_command(port: int, data: Path, program: str | None) -> list[str]:
+    """The command line of a broker on 127.0.0.1:`port`: `program` (mosquitto), or the one from pip when it is None.
+
+    Raises Unavailable when there is neither.
+    """
     if program is None:
         return _embedded(port)
     settings = data / "mosquitto.conf"

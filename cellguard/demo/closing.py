@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 Books = dict[str, int]
+SPOOL_NAME = "spool.sqlite"
 _SPOOL_SIDE = ("produced", "gaps", "quarantined", "spooled", "unknown_gaps")
 
 
@@ -23,7 +24,18 @@ def balanced(books: Books) -> bool:
 
 def read_books(state_dir: Path, archive: Path) -> Books:
     """Count in the spool and in the archive; both programs must have ended."""
-    from collector.sinks.archive import count_rows
+    from collector.sinks.archive_reader import count_held, count_rows
+    from edge_agent.link.books import books, pending
+
+    spool = books(state_dir / SPOOL_NAME)
+    # a message whose receipt was lost lies in both, and is counted where it was going
+    twice = count_held(archive, pending(state_dir / SPOOL_NAME))
+    return books_of({**spool, "spooled": spool["spooled"] - twice}, count_rows(archive))
+
+
+def spooled(state_dir: Path) -> int:
+    """How much still waits for a receipt; 0 while there is no spool."""
     from edge_agent.link.books import books
 
-    return books_of(books(state_dir / "spool.sqlite"), count_rows(archive))
+    path = state_dir / SPOOL_NAME
+    return books(path)["spooled"] if path.is_file() else 0

@@ -19,9 +19,9 @@ import orjson
 
 from cellguard.demo import story
 from cellguard.demo.attendant import Attendant, Meant
-from cellguard.demo.broker import broker_command
+from cellguard.demo.broker import broker_command, find_mosquitto
 from cellguard.demo.children import Children
-from cellguard.demo.closing import balanced, read_books
+from cellguard.demo.closing import balanced, read_books, spooled
 from cellguard.demo.plan import NODE, SCHEDULE, SITE, Folders, Options, make_folders, write_edge, write_files
 from shared.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, CellguardError, ConfigError
 from shared.mqtt import BrokerSettings
@@ -75,7 +75,7 @@ def _run_in(options: Options, folders: Folders, stopping: threading.Event) -> in
 def _start(demo: Demo) -> None:
     options, folders, children = demo.options, demo.folders, demo.children
     write_files(options, folders)
-    children.start("broker", broker_command(options.port, folders.data))
+    children.start("broker", broker_command(options.port, folders.data, find_mosquitto()))
     children.start("simulator", _cellguard(*_simulate_arguments(options, folders)))
     children.start("collector", _cellguard("collector", "run", "--config", str(folders.collector_toml)))
     links: dict[str, Any] = {}
@@ -184,7 +184,7 @@ def _drain(demo: Demo) -> None:
     """Give link and collector time to store what is still in the spool."""
     deadline = time.monotonic() + _DRAIN_S
     while time.monotonic() < deadline and demo.children.running("link") and demo.children.running("collector"):
-        if read_books(demo.folders.data / "state", demo.folders.archive)["spooled"] == 0:
+        if spooled(demo.folders.data / "state") == 0:
             return
         time.sleep(_TURN_S * 4)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from cellguard.connection import DEFAULT_MQTT
 from cellguard.demo.plan import NODE, SITE, Folders, Options
+from cellguard.tolerant import number
 from cellguard.view import View
 
 _TRY = (
@@ -34,7 +35,7 @@ def welcome(options: Options, folders: Folders, pids: Mapping[str, int], took_s:
     """What runs, where, and commands to copy."""
     mqtt = f"127.0.0.1:{options.port}"
     where = "" if mqtt == DEFAULT_MQTT else f" --mqtt {mqtt}"
-    tries = "\n".join(f"  {command + where:<44}{meaning}" for command, meaning in _TRY)
+    tries = "\n".join(f"  {command + where:<50}  {meaning}" for command, meaning in _TRY)
     running = " · ".join(f"{name} {pid}" for name, pid in pids.items())
     kept = " (removed at the end; keep it with --data DIR)" if folders.temporary[:1] == (folders.data,) else ""
     heat = '{"set":{"module.3.temperature_c":55}}'
@@ -61,13 +62,9 @@ def status_line(view: View) -> str:
     worst = f"{len(alarms)} alarms, worst {alarms[0].get('alarm')}" if alarms else "no alarms"
     parts = (
         str(safety.get("state", "…")),
-        f"{_number(inverter.get('current')):+.1f} A",
+        f"{number(inverter, 'current'):+.1f} A",
         f"schedule step {schedule.get('step', 0)}/{schedule.get('steps', 0)}",
         f"{view.receipts} receipts",
         worst,
     )
     return " · ".join(parts)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,13 @@ def count_rows(folder: Path) -> dict[str, int]:
         return {"tele_rows": total + _distinct(db, group), "events": events}
 
 
+def count_held(folder: Path, messages: Iterable[tuple[str, str, int, int]]) -> int:
+    """How many rows and events of these (spool, lane, seq, rows) are stored: their receipts were lost on the way back."""
+    query = "SELECT 1 FROM message WHERE spool = ? AND lane = ? AND seq = ? LIMIT 1"
+    with _reading(folder / FILE_NAME) as db:
+        return sum(rows for *identity, rows in messages if db.execute(query, identity).fetchone())
+
+
 def _distinct(db: sqlite3.Connection, group: list[tuple[int, int]]) -> int:
     if len(group) < 2:
         return sum(rows for rows, _ in group)
@@ -161,7 +169,9 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise ConfigError(str(path), "", "an archive folder of a collector, or the spool file of a node, that exists")
     try:
-        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
+        # SQLite's journal needs a writable folder even for reading; nobody can be writing where nobody can write
+        how = "mode=ro" if os.access(path.parent, os.W_OK) else "mode=ro&immutable=1"
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=5.0)
     except sqlite3.Error as error:
         raise CellguardError(f"{path} cannot be opened: {error}") from error
     try:

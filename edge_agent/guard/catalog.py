@@ -34,7 +34,9 @@ def module_parts(groups: Groups, dbc: str) -> dict[str, tuple[SignalInfo, ...]]:
     return {part: tuple(SignalInfo(*signal) for signal in signals) for part, signals in layouts[first].items()}
 
 
-def schemas(modules: Sequence[int], parts: Mapping[str, Sequence[SignalInfo]], cells: int, fitted: Sequence[str]) -> list[Schema]:
+def schemas(
+    modules: Sequence[int], parts: Mapping[str, Sequence[SignalInfo]], cells: int, fitted: Sequence[str]
+) -> list[Schema]:
     """The rows of every source: the modules of the DBC, then those of `inverter` and `arduino` that are fitted."""
     kept: tuple[Part, ...] = tuple(
         (part, tuple(signal.name if is_populated(signal.name, cells) else None for signal in signals))
@@ -56,7 +58,7 @@ def is_populated(signal: str, cells: int) -> bool:
 
 def catalog(parts: Mapping[str, Decoder], cells: int) -> dict[str, dict[str, object]]:
     """The body of the `catalog` topic."""
-    module = {
+    module: dict[str, object] = {
         signal.name: _entry(signal).as_catalog()
         for _, decoder in sorted(parts.items())
         for signal in decoder.spec.signals

@@ -43,7 +43,9 @@ def read_bus(config: EdgeConfig) -> Bus:
     parts = module_parts(found, str(path))
     count = sum(len(signals) for signals in parts.values())
     if count > MAX_SIGNALS:
-        raise ConfigError(f"{path}: [can] group {config.can.group!r}", f"{count} signals a module", f"at most {MAX_SIGNALS}")
+        raise ConfigError(
+            f"{path}: [can] group {config.can.group!r}", f"{count} signals a module", f"at most {MAX_SIGNALS}"
+        )
     return Bus(found, parts, database.sha, database.fallback)
 
 

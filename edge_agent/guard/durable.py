@@ -131,7 +131,7 @@ class Writer:
         except OSError as error:
             self.failures += 1
             if not self.failed:
-                log.error("%s: cannot be written: %s; tried again every second", self._path, error.strerror or error)
+                log.warning("%s: cannot be written: %s; tried again every second", self._path, error.strerror or error)
             self.failed = f"{self._path}: {error.strerror or error}"
             self._wake()
             return False

@@ -77,7 +77,9 @@ class About:
             elif type(arrival) is Opened:
                 self._device(arrival.source, arrival.identity or "open")
             elif type(arrival) is NoData and not arrival.part and arrival.reason in _LINK_LOST:
-                self._device(arrival.source, f"{arrival.reason}: {arrival.detail}" if arrival.detail else arrival.reason)
+                self._device(
+                    arrival.source, f"{arrival.reason}: {arrival.detail}" if arrival.detail else arrival.reason
+                )
 
     def body(self) -> dict[str, object]:
         """The body; who has told it clears `changed`."""

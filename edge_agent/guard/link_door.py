@@ -37,11 +37,13 @@ class LinkDoor:
     `broker` is link's word; `beats` counts its LINK_STATE packets, so that the loop can tell a link that fell silent.
     """
 
-    def __init__(self, runtime_dir: Path, hello: Mapping[str, object], orders: Orders, ring: Ring | None = None) -> None:
+    def __init__(
+        self, runtime_dir: Path, hello: Mapping[str, object], orders: Orders, ring: Ring | None = None
+    ) -> None:
         self._hello = dict(hello)
         self._session = str(hello["session"])
         self._orders = orders
-        self._ring = ring or Ring()
+        self._ring = Ring() if ring is None else ring
         self._outbox: deque[Left] = deque()
         self._refused: deque[tuple[Command, str, str]] = deque()
         self._states: dict[str, bytes] = {}
@@ -147,10 +149,7 @@ class LinkDoor:
     def _receive(self, peer: Peer) -> None:
         for packet in peer.receive():
             try:
-                handler = self._receivers.get(packet[:1])
-                if handler is None:
-                    raise WireError(f"packet of unknown kind {packet[:1]!r}")
-                handler(packet)
+                self._receivers.get(packet[:1], _unknown)(packet)
             except WireError as error:
                 self.counts["bad_packets"] += 1
                 log.warning("link sent something wrong: %s", error)
@@ -197,7 +196,7 @@ class LinkDoor:
                 self._takers[kind](mono_us, content)
             except (TypeError, ValueError) as error:  # no JSON: this one is lost, the others are not
                 self.counts["errors"] += 1
-                log.error("%s for link cannot be packed: %s", kind, error)
+                log.warning("%s for link cannot be packed: %s", kind, error)
 
     def _take_rows(self, _mono_us: int, rows: Sequence[ipc.Row]) -> None:
         for row in rows:
@@ -257,6 +256,10 @@ class LinkDoor:
         self._listener.close()
         os.close(self._bell)
         self._path.unlink(missing_ok=True)
+
+
+def _unknown(packet: bytes) -> None:
+    raise WireError(f"packet of unknown kind {packet[:1]!r}")
 
 
 def _rejected(name: object, target: object, code: str, reason: str) -> dict[str, object]:

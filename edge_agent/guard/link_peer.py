@@ -20,7 +20,7 @@ class Peer:
     """
 
     def __init__(self, connection: socket.socket, first: Sequence[bytes]) -> None:
-        connection.setblocking(False)
+        connection.settimeout(0.0)
         self.socket = connection
         self.first = deque(first)
         self.answers: deque[bytes] = deque(maxlen=_ANSWERS_KEPT)

@@ -117,7 +117,7 @@ class LocalDoor:
         if len(self._clients) >= _MAX_CLIENTS:
             connection.close()
             return
-        connection.setblocking(False)
+        connection.settimeout(0.0)
         self.counts["connections"] += 1
         self._clients[connection.fileno()] = _Client(connection, _actor(connection))
         self._selector.register(connection, selectors.EVENT_READ)
@@ -143,9 +143,7 @@ class LocalDoor:
         identifier = f"local-{secrets.token_hex(4)}"
         target: object = None
         try:
-            if len(line) > MAX_LINE_BYTES or len(client.ids) >= _MAX_WAITING:
-                raise WireError(f"at most {MAX_LINE_BYTES} bytes a line and {_MAX_WAITING} unanswered commands")
-            body = parse_object(line)
+            body = _object(line, len(client.ids))
             target = body.get("target")
             command = from_local(body, identifier, client.actor)
         except WireError as error:
@@ -216,6 +214,12 @@ def _actor(connection: socket.socket) -> str:
         return f"local:{pwd.getpwuid(uid).pw_name}"
     except KeyError:
         return f"local:{uid}"
+
+
+def _object(line: bytes, unanswered: int) -> dict[str, object]:
+    if len(line) > MAX_LINE_BYTES or unanswered >= _MAX_WAITING:
+        raise WireError(f"at most {MAX_LINE_BYTES} bytes a line and {_MAX_WAITING} unanswered commands")
+    return parse_object(line)
 
 
 def _rejected(identifier: str, target: object, code: str, reason: str) -> dict[str, object]:

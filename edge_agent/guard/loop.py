@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from edge_agent.guard.board_permit import BoardPermit
 from edge_agent.guard.durable import Writer
+from edge_agent.guard.estop_input import EstopInput
 from edge_agent.guard.health import About, Memory, Window
 from edge_agent.guard.inbox import Inbox
 from edge_agent.guard.link_door import LinkDoor
@@ -28,6 +29,7 @@ HEALTH_S = 2.0
 LINK_SILENT_S = 10.0
 STOP_S = 3.0
 _FAREWELL_S = 1.0
+_ASKED_KEPT = 1000
 _AT_REST = frozenset({"STANDBY", "LATCHED", "SERVICE"})
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class Parts:
     outputs: Sequence[OutputActuator] = ()
     inverter: InverterActuator | None = None
     permit: BoardPermit | None = None
-    estop_input: Callable[[], bool] = lambda: False
+    estop: EstopInput | None = None
     counters: Mapping[str, Callable[[], Mapping[str, object]]] = field(default_factory=dict)
 
 
@@ -67,6 +69,7 @@ class Loop:
         self._health_at = 0.0
         self._turned_at = 0.0
         self._stop_asked = ""
+        self._asked: dict[str, Command] = {}
 
     def stop(self, why: str) -> None:
         """Ask for an orderly end: open, wait up to 3 s for it, return from `run`."""
@@ -80,7 +83,10 @@ class Loop:
                 self._turn(())
             return self._orderly_end()
         except Exception:
-            log.critical("the safety core failed; no more tokens: the inverter's timer and the board's dead-man act", exc_info=True)
+            log.critical(
+                "the safety core failed; no more tokens: the inverter's timer and the board's dead-man act",
+                exc_info=True,
+            )
             self._farewell()
             return 1
         finally:
@@ -90,7 +96,9 @@ class Loop:
         log.info("%s: opening, then the end", self._stop_asked)
         self._parts.notifier.stopping()
         deadline = time.monotonic() + STOP_S
-        self._turn((Command("shutdown", "contactor", "S", f"guard:{self._stop_asked}", {"action": "open"}, local=True),))
+        self._turn(
+            (Command("shutdown", "contactor", "S", f"guard:{self._stop_asked}", {"action": "open"}, local=True),)
+        )
         while self._state not in _AT_REST and time.monotonic() < deadline:
             self._turn(())
         if self._state not in _AT_REST:
@@ -110,21 +118,24 @@ class Loop:
             self._cycles.add(now - self._turned_at, now)
         self._turned_at = now
         commands = [*own, *self._without_status(parts.inbox.commands(), now)]
+        self._remember(commands)
         actions = self._core.turn(self._inputs(arrivals, commands, now), now)
         self._carry_out(actions)
         done = time.monotonic()
         parts.notifier.alive(done)
         try:
             self._record(arrivals, actions, done)
-        except Exception:  # the edge to the telling side: what cannot be told must not stop the guarding
-            self._complain("records_failed", "a turn could not be told to link")
+        except Exception as error:  # noqa: BLE001 - the edge to the telling side: it must not stop the guarding
+            self._complain("records_failed", "a turn could not be told to link", error)
 
     def _inputs(self, arrivals: Sequence[Arrival], commands: Sequence[Command], now: float) -> Inputs:
-        link, writer = self._parts.link, self._parts.writer
+        link, writer, estop = self._parts.link, self._parts.writer, self._parts.estop
+        if estop is not None:
+            estop.see(arrivals)
         if link.beats != self._beats:
             self._beats, self._beat_at = link.beats, now
         broker = link.broker and now - self._beat_at < LINK_SILENT_S
-        return Inputs(arrivals, commands, broker, writer.written, writer.failed, self._parts.estop_input())
+        return Inputs(arrivals, commands, broker, writer.written, writer.failed, estop is not None and estop.pressed)
 
     def _carry_out(self, actions: Actions) -> None:
         """Every output is attempted even when another fails; a failure is no failure of the core."""
@@ -140,13 +151,13 @@ class Loop:
     def _attempt(self, what: str, order: Callable[[T], None], wanted: T) -> None:
         try:
             order(wanted)
-        except Exception:  # an actuator's edge: the others must still get their orders
-            self._complain("outputs_failed", f"{what}: the order could not be given")
+        except Exception as error:  # noqa: BLE001 - an actuator's edge: the others must still get their orders
+            self._complain("outputs_failed", f"{what}: the order could not be given", error)
 
-    def _complain(self, count: str, what: str) -> None:
+    def _complain(self, count: str, what: str, error: Exception) -> None:
         self._counts[count] += 1
         if self._counts[count] in {1, 10, 100} or self._counts[count] % 1000 == 0:
-            log.exception("%s (%d times so far)", what, self._counts[count])
+            log.error("%s (%d times so far)", what, self._counts[count], exc_info=error)
 
     def _record(self, arrivals: Sequence[Arrival], actions: Actions, done: float) -> None:
         parts = self._parts
@@ -181,7 +192,18 @@ class Loop:
         body["mono_us"] = mono_us
         self._parts.link.answer(body)
         self._parts.local.answer(body)
-        self._parts.link.event(mono_us, {"kind": "command", **body})
+        asked = self._asked.get(answer.id)
+        told = {} if asked is None else {"actor": asked.actor, "command": dict(asked.body)}
+        if answer.status != "accepted":
+            self._asked.pop(answer.id, None)
+        self._parts.link.event(mono_us, {"kind": "command", **body, **told})
+
+    def _remember(self, commands: Sequence[Command]) -> None:
+        """Who asked for what, until it is answered."""
+        for command in commands:
+            self._asked[command.id] = command
+        while len(self._asked) > _ASKED_KEPT:
+            del self._asked[next(iter(self._asked))]
 
     def _without_status(self, commands: Sequence[Command], now: float) -> list[Command]:
         """`status` of the local door asks the loop, not the core."""
@@ -200,7 +222,11 @@ class Loop:
             "rss_kb": self._memory.resident_kb(),
             "counters": {
                 **{source: dict(counters()) for source, counters in parts.counters.items()},
-                "loop": {**self._counts, "commands_refused": parts.inbox.refused, "durable_failures": parts.writer.failures},
+                "loop": {
+                    **self._counts,
+                    "commands_refused": parts.inbox.refused,
+                    "durable_failures": parts.writer.failures,
+                },
                 "rows": dict(parts.rows.counters),
                 "link_door": dict(parts.link.counts),
                 "local_door": dict(parts.local.counts),
@@ -212,4 +238,6 @@ class Loop:
         """Zero to the inverter, once; the relays are left to the dead-man, which opens them after the current is gone."""
         if self._parts.inverter is not None:
             until = time.monotonic() + _FAREWELL_S
-            self._attempt("inverter", self._parts.inverter.order_inverter, InverterOrder(Mode.OFF, 0.0, until, epoch=2**31))
+            self._attempt(
+                "inverter", self._parts.inverter.order_inverter, InverterOrder(Mode.OFF, 0.0, until, epoch=2**31)
+            )

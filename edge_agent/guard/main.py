@@ -22,6 +22,7 @@ from edge_agent.guard import durable
 from edge_agent.guard.board_permit import BoardPermit
 from edge_agent.guard.catalog import catalog, schemas
 from edge_agent.guard.core_settings import Bus, core_settings, not_fail_safe, read_bus
+from edge_agent.guard.estop_input import EstopInput
 from edge_agent.guard.health import About
 from edge_agent.guard.inbox import Inbox
 from edge_agent.guard.link_door import LinkDoor
@@ -94,7 +95,7 @@ def _parts(config: EdgeConfig, bus: Bus, rigging: Rigging, stack: ExitStack) -> 
         outputs=rigging.outputs,
         inverter=rigging.inverter,
         permit=_permit(config, rigging),
-        estop_input=rigging.estop_input,
+        estop=EstopInput() if config.gpio is not None and config.gpio.estop_in is not None else None,
         counters={runner.device.source: runner.counters for runner in runners},
     )
 
@@ -143,7 +144,9 @@ def _alone(runtime_dir: Path) -> Iterator[None]:
         runtime_dir.mkdir(parents=True, exist_ok=True)
         handle = os.open(runtime_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        raise ConfigError("[node] runtime_dir", str(runtime_dir), f"a writable folder ({error.strerror or error})") from error
+        raise ConfigError(
+            "[node] runtime_dir", str(runtime_dir), f"a writable folder ({error.strerror or error})"
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -17,7 +17,7 @@ class Notifier:
         self._address = "\0" + name[1:] if name.startswith("@") else name
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if name else None
         if self._socket is not None:
-            self._socket.setblocking(False)
+            self._socket.settimeout(0.0)
         self._next_s = 0.0
         self.failures = 0
 

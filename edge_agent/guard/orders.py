@@ -58,9 +58,8 @@ def read_schedule(folder: Path, name: str) -> ScheduleFile:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SCHEDULE_BYTES + 1)
-        if len(data) > MAX_SCHEDULE_BYTES:
-            raise WireError(f"schedule {name}: more than {MAX_SCHEDULE_BYTES} bytes")
-        return schedule.parse(data.decode("utf-8-sig"), name)
+        if len(data) <= MAX_SCHEDULE_BYTES:
+            return schedule.parse(data.decode("utf-8-sig"), name)
     except OSError as error:
         raise WireError(f"schedule {name}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -68,6 +67,7 @@ def read_schedule(folder: Path, name: str) -> ScheduleFile:
         raise WireError(f"schedule {name}: line {line}: the byte 0x{data[error.start]:02x} is no UTF-8") from error
     except schedule.ScheduleFault as fault:
         raise WireError(f"schedule {name}: {fault}") from fault
+    raise WireError(f"schedule {name}: more than {MAX_SCHEDULE_BYTES} bytes")
 
 
 class Orders:
@@ -89,10 +89,8 @@ class Orders:
             self._reader.start()
 
     def _read(self, command: Command, refuse: Refuse) -> None:
-        name = command.body.get("file")
         try:
-            if not isinstance(name, str):
-                raise WireError("schedule start: file is missing, allowed: the bare name of a .csv in [schedule] folder")
+            name = _file_of(command)
             command = command._replace(schedule=read_schedule(self._folder, name))
         except WireError as error:
             command = command._replace(trouble=str(error))
@@ -101,6 +99,13 @@ class Orders:
     def _enqueue(self, command: Command, refuse: Refuse) -> None:
         if not self._inbox.command(command):
             refuse(command, "E_RATE", "too many commands are waiting")
+
+
+def _file_of(command: Command) -> str:
+    name = command.body.get("file")
+    if not isinstance(name, str):
+        raise WireError("schedule start: file is missing, allowed: the bare name of a .csv in [schedule] folder")
+    return name
 
 
 def _text(body: Mapping[str, object], key: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.config import Arduino, Can, EdgeConfig, Gpio, Inverter
+from edge_agent.guard.codecs.inverter_writes import InverterLimits
 from edge_agent.guard.core_settings import Bus
 from edge_agent.guard.devices import arduino as arduino_devices
 from edge_agent.guard.devices.can_bus import CanBus
@@ -77,12 +78,27 @@ def _can(given: Can, bus: Bus, cells: int) -> CanBus:
 
 
 def _inverter(given: Inverter) -> InverterLine:
-    raise NotImplementedError(given)
+    limits = InverterLimits(
+        max_voltage_v=given.max_voltage_v,
+        min_voltage_v=given.min_voltage_v,
+        max_charge_a=given.max_charge_a,
+        max_discharge_a=given.max_discharge_a,
+        max_power_kw=given.max_power_kw,
+        comm_timer_s=given.comm_timer_s,
+    )
+    return InverterLine(
+        given.port,
+        baudrate=given.baudrate,
+        unit=given.unit,
+        poll_period_s=given.poll_period_s,
+        limits=limits,
+        dc_current_scale=given.dc_current_scale,
+    )
 
 
 def _board(given: Arduino) -> Board:
     if given.protocol == "v1":
-        return arduino_devices.ArduinoV1(given.port, given.sensors, pins=given.pins)
+        return arduino_devices.ArduinoV1(given.port, given.sensors, pins=dict(given.pins.items()))
     return arduino_devices.ArduinoV2(given.port, given.sensors)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from edge_agent.guard.model import NoData, Opened, Reading
 from shared.ipc import NAN, REASONS, Row
@@ -132,7 +133,7 @@ def _opened(index: int, schema: Schema) -> _Open:
 def _fill(row: _Open, reading: Reading, place: _Place) -> None:
     values = reading.values
     if len(values) == place.size and None not in values:
-        row.values[place.start : place.start + place.size] = values
+        row.values[place.start : place.start + place.size] = cast("tuple[float, ...]", values)
     else:
         for target, value in zip(place.targets, values, strict=False):
             if target is not None:

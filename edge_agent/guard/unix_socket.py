@@ -20,18 +20,18 @@ def listen(path: Path, kind: socket.SocketKind) -> socket.socket:
         Unavailable: another process is listening there.
     """
     if len(os.fsencode(path)) > _MAX_PATH_BYTES:
-        raise ConfigError("[node] runtime_dir", str(path), f"a shorter one: {path.name} in it at most {_MAX_PATH_BYTES} bytes")
+        raise ConfigError(
+            "[node] runtime_dir", str(path), f"a shorter one: {path.name} in it at most {_MAX_PATH_BYTES} bytes"
+        )
     listener = socket.socket(socket.AF_UNIX, kind)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if _is_served(path, kind):
-            raise Unavailable(f"{path}: another guard is listening here; stop it first")
-        path.unlink(missing_ok=True)
+        _replace_stale(path, kind)
         os.fchmod(listener.fileno(), MODE)  # bind gives this mode to the file, less the umask: never more than MODE
         listener.bind(str(path))
         path.chmod(MODE)
         listener.listen(8)
-        listener.setblocking(False)
+        listener.settimeout(0.0)
     except OSError as error:
         listener.close()
         allowed = f"a folder in which this user may create sockets ({error.strerror or error})"
@@ -40,6 +40,12 @@ def listen(path: Path, kind: socket.SocketKind) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _replace_stale(path: Path, kind: socket.SocketKind) -> None:
+    if _is_served(path, kind):
+        raise Unavailable(f"{path}: another guard is listening here; stop it first")
+    path.unlink(missing_ok=True)
 
 
 def _is_served(path: Path, kind: socket.SocketKind) -> bool:

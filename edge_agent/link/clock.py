@@ -59,3 +59,7 @@ class Clock:
     def wall_us(self, mono_us: int) -> int:
         """Unix µs of a moment of CLOCK_MONOTONIC."""
         return mono_us + self.offset_us
+
+    def now_us(self) -> int:
+        """Unix µs now, by the anchor."""
+        return self.wall_us(time.monotonic_ns() // 1000)

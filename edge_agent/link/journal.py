@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ class Journal:
         return bool(self.own) or (self._intake is not None and bool(self._intake.events))
 
     def hello(self, session: str, sources: Mapping[str, tuple[str, ...]]) -> None:
-        """guard connected: go on with its session, or end every other one and begin it. Flush before."""
+        """A guard has connected: go on with its session, or end every other one and begin it. Flush before."""
         if self._intake is None or self._intake.session != session:
             self._intake = Intake(session, *self._spool.numbers(session), self._last_us, self.counts)
             self._end_others(session)
@@ -118,7 +117,7 @@ class Journal:
     def _entry(self, event: OwnEvent, offset: int) -> Entry:
         body = in_wall_time(event.body, self._clock.offset_us)
         ts = body.pop("ts", None)
-        ts = ts if isinstance(ts, int) else self._clock.wall_us(time.monotonic_ns() // 1000)
+        ts = ts if isinstance(ts, int) else self._clock.now_us()
         seq = self._spool.next_seq("event") + offset
         head = {"spool": self._spool.id, "lane": "event", "seq": seq, "ts": ts, "kind": event.kind}
         return Entry("event", seq, event.kind, 1, ts, ts, orjson.dumps({**body, **head}))

@@ -29,7 +29,6 @@ from edge_agent.link.uplink import Fetched, Uplink
 
 log = logging.getLogger(__name__)
 
-_EVENT_GROUP_S = 0.01
 _BUSY_S, _CALM_S = 0.02, 0.2
 _RETRY_S = 2.0
 _REPORT_S = 1.0
@@ -123,10 +122,7 @@ class Recorder:
         self._work()
 
     def _patience_s(self) -> float:
-        opened = self._open
-        if opened is not None and opened.journal.has_events:
-            return _EVENT_GROUP_S
-        if opened is not None and opened.uplink.has_more:
+        if self._open is not None and self._open.uplink.has_more:
             return _BUSY_S
         return max(0.001, min(_CALM_S, self._flush_at - time.monotonic()))
 
@@ -186,7 +182,7 @@ class Recorder:
         opened = self._open
         if opened is None:
             self._counts["jobs_without_spool"] += 1
-            self._missed = True
+            self._missed |= isinstance(job, Hello | Packets)
             return
         match job:
             case Packets(packets):

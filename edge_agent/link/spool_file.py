@@ -9,6 +9,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 LAYOUT = 1
+BOOKS = ("produced", "gaps", "quarantined", "spooled", "released", "unknown_gaps")
 _CHECK_WHOLE_BELOW_BYTES = 64 * 1024 * 1024
 
 _TABLES = """
@@ -98,11 +99,4 @@ def read_books(db: sqlite3.Connection) -> dict[str, int]:
     ).fetchone()
     numbered = db.execute("SELECT total(highest) FROM sessions").fetchone()[0]
     early = db.execute("SELECT count(*) FROM early").fetchone()[0]
-    return {
-        "produced": int(numbered) + early + own,
-        "gaps": gaps,
-        "quarantined": quarantined,
-        "spooled": spooled,
-        "released": released,
-        "unknown_gaps": unknown,
-    }
+    return dict(zip(BOOKS, (int(numbered) + early + own, gaps, quarantined, spooled, released, unknown), strict=True))

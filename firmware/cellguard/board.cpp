@@ -3,6 +3,7 @@
 #include <Arduino.h>
 #include <avr/eeprom.h>
 #include <avr/interrupt.h>
+#include <avr/sleep.h>
 #include <avr/wdt.h>
 
 #include "protocol.h"
@@ -69,7 +70,7 @@ bool find_watchdog() {
   return !others && (marked || (reset_cause & _BV(WDRF)));
 }
 
-// After 0.25 s without feeding comes the interrupt, which resets within 16 ms; where interrupts are off, the second 0.25 s does.
+// After 0.25 s without feeding comes the interrupt, which switches off and resets; where interrupts are off, the second 0.25 s does.
 void start_watchdog() {
   const uint8_t quarter_second = _BV(WDP2);
   cli();
@@ -127,6 +128,11 @@ uint8_t board::read_outputs() {
 uint16_t board::read_adc(uint8_t channel) { return analogRead(channel); }
 
 bool board::ground_fault() { return digitalRead(protocol::GROUND_FAULT_PIN) == HIGH; }
+
+void board::rest() {
+  set_sleep_mode(SLEEP_MODE_IDLE);
+  sleep_mode();
+}
 
 void board::feed_watchdog() { wdt_reset(); }
 

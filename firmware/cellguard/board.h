@@ -12,6 +12,7 @@ uint8_t read_outputs();            // the same bits from the pins themselves
 uint16_t read_adc(uint8_t channel);
 bool ground_fault();
 
+void rest();  // until the next interrupt, at most the millisecond of the clock
 void feed_watchdog();
 bool reset_by_watchdog();
 uint32_t boot_id();  // drawn by begin()

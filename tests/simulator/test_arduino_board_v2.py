@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,7 @@ def test_the_status_carries_boot_uptime_masks_and_counts(bench: Make) -> None:
     rig = bench()
     rig.rig.inputs.pins.update(temp1=1023, press=0)
     rig.rig.inputs.ground_fault = 1
-    rig.run(0.5)
+    rig.run(0.505)
     fields = status(rig)
     assert fields[0] == "S"
     assert fields[1] == rig.rig.board.boot
@@ -192,8 +193,6 @@ def test_a_wrong_crc_lower_case_crc_and_overlong_lines_are_refused_and_the_next_
 
 @given(st.lists(st.binary(max_size=200), max_size=30))
 def test_no_bytes_break_the_board_or_move_a_relay(chunks: list[bytes]) -> None:
-    import random
-
     moved: list[str] = []
     board = BoardV2(ArduinoInputs(PROFILES["ideal"]), lambda name, _on, _by: moved.append(name), random.Random(1), 0.0)
     for n, chunk in enumerate(chunks):

@@ -12,6 +12,8 @@ from simulator.plant import LINK_CAPACITY_F, Plant
 from simulator.profiles import PROFILES
 from simulator.truth import Truth
 
+ON, OFF = True, False
+
 
 def closed_plant(drive: Callable[[float, float], float]) -> tuple[Plant, Truth]:
     truth = Truth()
@@ -19,7 +21,7 @@ def closed_plant(drive: Callable[[float, float], float]) -> tuple[Plant, Truth]:
     plant.link_v = plant.battery.rest_v
     plant.drive = drive
     for number in (1, 2):
-        plant.set_relay(number, True, "command")
+        plant.set_relay(number, ON, "command")
     plant.advance(0.1)
     return plant, truth
 
@@ -68,10 +70,10 @@ def test_the_current_slews_and_does_not_jump() -> None:
 
 def test_precharge_fills_the_link_with_half_a_second_and_needs_relay_two() -> None:
     plant = Plant(Battery(PROFILES["ideal"], 8, 12), Truth(), 2.0, 0.0)
-    plant.set_relay(3, True, "command")
+    plant.set_relay(3, ON, "command")
     plant.advance(1.0)
     assert plant.link_v == 0.0
-    plant.set_relay(2, True, "command")
+    plant.set_relay(2, ON, "command")
     plant.advance(1.02 + 0.5)
     assert plant.link_v / plant.battery.rest_v == pytest.approx(1 - math.exp(-1), abs=0.02)
     assert plant.totals.charge_as == pytest.approx(LINK_CAPACITY_F * plant.link_v, rel=1e-3)
@@ -82,7 +84,7 @@ def test_precharge_fills_the_link_with_half_a_second_and_needs_relay_two() -> No
 
 def test_a_link_cut_off_bleeds_with_the_profiles_time_constant() -> None:
     plant, _ = closed_plant(lambda _rest, _ohm: 0.0)
-    plant.set_relay(1, False, "command")
+    plant.set_relay(1, OFF, "command")
     plant.advance(0.2)
     start = plant.link_v
     plant.advance(2.2)
@@ -93,7 +95,7 @@ def test_closing_onto_an_uncharged_link_is_an_inrush_on_the_record() -> None:
     truth = Truth()
     plant = Plant(Battery(PROFILES["ideal"], 8, 12), truth, 2.0, 0.0)
     for number in (1, 2):
-        plant.set_relay(number, True, "command")
+        plant.set_relay(number, ON, "command")
     plant.advance(0.1)
     inrush = [row for row in truth.since(0.0) if row["what"] == "inrush"]
     assert len(inrush) == 1
@@ -103,7 +105,7 @@ def test_closing_onto_an_uncharged_link_is_an_inrush_on_the_record() -> None:
 def test_an_opening_under_load_shows_the_current_just_before_it() -> None:
     plant, truth = closed_plant(lambda _rest, _ohm: -34.9)
     plant.advance(2.0)
-    plant.set_relay(1, False, "deadman")
+    plant.set_relay(1, OFF, "deadman")
     plant.advance(3.0)
     rows = {row["what"]: row for row in truth.since(2.0)}
     assert rows["relay.1"] == {
@@ -119,18 +121,18 @@ def test_an_opening_under_load_shows_the_current_just_before_it() -> None:
 
 def test_a_welded_contact_stays_and_follows_its_coil_again_once_healed() -> None:
     plant, _ = closed_plant(lambda _rest, _ohm: 0.0)
-    plant.weld(1, True)
-    plant.set_relay(1, False, "command")
+    plant.weld(1, ON)
+    plant.set_relay(1, OFF, "command")
     plant.advance(1.0)
     assert plant.closed
-    plant.weld(1, False)
+    plant.weld(1, OFF)
     assert not plant.closed
 
 
 def test_welding_an_open_contact_closes_it() -> None:
     truth = Truth()
     plant = Plant(Battery(PROFILES["ideal"], 8, 12), truth, 2.0, 0.0)
-    plant.weld(2, True)
+    plant.weld(2, ON)
     assert plant.contacts[2].closed
     assert truth.since(0.0)[-1]["by"] == "fault"
 
@@ -138,6 +140,6 @@ def test_welding_an_open_contact_closes_it() -> None:
 def test_a_dead_precharge_path_leaves_the_link_empty() -> None:
     plant = Plant(Battery(PROFILES["ideal"], 8, 12), Truth(), 2.0, 0.0, precharge_fails=True)
     for number in (2, 3):
-        plant.set_relay(number, True, "command")
+        plant.set_relay(number, ON, "command")
     plant.advance(3.0)
     assert plant.link_v == 0.0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -114,7 +115,7 @@ def test_the_labs_late_replies_are_one_in_a_hundred_and_never_two_within_three_s
             late.append(now)
             assert said(device, now + 0.51)
     assert 100 <= len(late) <= 220
-    assert min(b - a for a, b in zip(late, late[1:], strict=False)) >= 3.0
+    assert min(b - a for a, b in pairwise(late)) >= 3.0
 
 
 def test_a_request_through_a_real_pty_is_answered_at_the_lines_pace(served: Make, modbus_frame: Frame) -> None:

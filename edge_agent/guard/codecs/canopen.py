@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.guard.codecs.bmu import Read, reader
@@ -23,8 +23,6 @@ SDO_TRIES, SDO_WAIT_S = 3, 1.0
 SILENT_S = 2.0
 """A module that was silent for so long may have been without power, and forgotten what SDO told it."""
 
-Handle = Callable[[bytes, float], Reading | NoData | None]
-
 
 class Turn(NamedTuple):
     """What a call of the state machine yields: arrivals for the loop, frames (id, data) to send."""
@@ -36,10 +34,11 @@ class Turn(NamedTuple):
 class _Module:
     """What is known of one BMU: when it was last heard, how far its SDO enable got."""
 
-    __slots__ = ("answered", "asked_at", "heard_at", "source", "tries")
+    __slots__ = ("answered", "asked_at", "heard_at", "ids", "source", "tries")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, ids: Iterable[int]) -> None:
         self.source = module_source(number)
+        self.ids = frozenset(ids)
         self.heard_at = float("-inf")
         self.restart()
 
@@ -47,43 +46,6 @@ class _Module:
         self.tries = 0
         self.asked_at = float("-inf")
         self.answered = False
-
-
-class _Part:
-    """One PDO of one module: at most one frame in a SYNC cycle."""
-
-    __slots__ = ("_bus", "_cycle", "_data", "_may_be_late", "_module", "_read")
-
-    def __init__(self, bus: Bmus, module: _Module, read: Read) -> None:
-        self._bus = bus
-        self._module = module
-        self._read = read
-        self._cycle = -1
-        self._data = b""
-        self._may_be_late = False
-
-    def take(self, data: bytes, t_mono: float) -> Reading | NoData | None:
-        cycle = self._bus.cycle
-        if self._cycle != cycle:
-            # the answer to the SYNC before may come after the next one on a full bus; then two in one cycle are right
-            self._may_be_late = self._cycle < cycle - 1
-            self._cycle = cycle
-        elif data == self._data:
-            self._bus.counted["repeated_frames"] += 1
-            return None
-        elif self._may_be_late:
-            self._may_be_late = False
-            self._bus.counted["late_frames"] += 1
-        else:
-            return self._second_sender(data, t_mono)
-        self._data = data
-        self._module.heard_at = t_mono
-        return self._read(data, t_mono)
-
-    def _second_sender(self, data: bytes, t_mono: float) -> NoData | None:
-        self._bus.counted["second_senders"] += 1
-        arrival = self._read(data, t_mono)
-        return NoData(arrival.source, arrival.part, t_mono, "duplicate", "twice in one SYNC cycle with other content")
 
 
 class Bmus:
@@ -100,40 +62,55 @@ class Bmus:
     def __init__(self, modules: Mapping[int, Mapping[str, Decoder]], cells: int) -> None:
         self.cycle = 0
         self.counted: Counter[str] = Counter()
-        self._modules = {number: _Module(number) for number in modules}
-        self._handlers: dict[int, Handle] = {}
+        self._modules: dict[int, _Module] = {}
+        self._readers: dict[int, Read] = {}
         for number, parts in modules.items():
-            self._handlers[SDO_ANSWER_ID + number] = self._sdo_answer(number)
-            for name, decoder in parts.items():
-                read = reader(module_source(number), name, decoder, cells)
-                key = decoder.spec.can_id | (EXTENDED if decoder.spec.extended else 0)
-                self._handlers[key] = _Part(self, self._modules[number], read).take
+            readers = {
+                decoder.spec.can_id | (EXTENDED if decoder.spec.extended else 0): reader(
+                    module_source(number), name, decoder, cells
+                )
+                for name, decoder in parts.items()
+            }
+            self._modules[number] = _Module(number, readers)
+            self._readers |= readers
+        self._sdo_answers = {SDO_ANSWER_ID + number: module for number, module in self._modules.items()}
+        self._fresh = dict(self._readers)
+        self._missed: dict[int, Read] = {}
+        self._data: dict[int, bytes] = {}
 
     @property
     def discovered(self) -> tuple[int, ...]:
         """Numbers of the modules heard so far."""
         return tuple(number for number, module in self._modules.items() if module.heard_at > float("-inf"))
 
-    def on_frames(self, frames: Iterable[Frame]) -> Turn:
+    def on_frames(self, frames: Iterable[Frame]) -> list[Reading | NoData]:
         """Take received frames; unknown and remote ones are counted, error frames reported."""
         arrivals: list[Reading | NoData] = []
-        handler_of = self._handlers.get
+        append, take_fresh, latest = arrivals.append, self._fresh.pop, self._data
         for can_id, data, t_mono in frames:
-            handle = handler_of(can_id)
-            arrival = handle(data, t_mono) if handle else self._stray(can_id, t_mono)
+            read = take_fresh(can_id, None)
+            if read is not None:  # the first of its kind in this cycle
+                latest[can_id] = data
+                append(read(data, t_mono))
+                continue
+            arrival = self._other(can_id, data, t_mono)
             if arrival is not None:
-                arrivals.append(arrival)
-        return Turn(arrivals, [])
+                append(arrival)
+        return arrivals
 
     def on_tick(self, now: float) -> Turn:
         """Begin a SYNC cycle: the SYNC itself, then SDO enables that are due."""
         self.cycle += 1
         turn = Turn([Reading("can", "sync", now, (self.cycle,), (float(self.cycle),))], [(SYNC_ID, SYNC_DATA)])
+        silent = self._fresh.keys()
         for number, module in self._modules.items():
+            if not module.ids <= silent:
+                module.heard_at = now
             if module.heard_at < now - SILENT_S:
                 module.restart()
             elif not module.answered and now - module.asked_at >= SDO_WAIT_S:
                 self._ask(number, module, now, turn)
+        self._missed, self._fresh = self._fresh, dict(self._readers)
         return turn
 
     def restart(self) -> None:
@@ -145,11 +122,37 @@ class Bmus:
         """Counts of everything that was not an ordinary frame, and how many modules were heard."""
         return {**self.counted, "modules": len(self.discovered), "cycles": self.cycle}
 
+    def _other(self, can_id: int, data: bytes, t_mono: float) -> Reading | NoData | None:
+        read = self._readers.get(can_id)
+        if read is not None:
+            return self._again(can_id, data, t_mono)
+        if can_id in self._sdo_answers:
+            return self._sdo_answer(self._sdo_answers[can_id], data, t_mono)
+        if can_id & ERROR:
+            self.counted["error_frames"] += 1
+            return NoData("can", "errors", t_mono, "invalid", error_text(can_id))
+        self.counted["remote_frames" if can_id & REMOTE else "unknown_frames"] += 1
+        return None
+
+    def _again(self, can_id: int, data: bytes, t_mono: float) -> Reading | NoData | None:
+        """A PDO for the second time in a cycle: sent again, late from the cycle before, or a second sender's."""
+        if data == self._data[can_id]:
+            self.counted["repeated_frames"] += 1
+            return None
+        arrival = self._readers[can_id](data, t_mono)
+        if self._missed.pop(can_id, None) is not None:
+            # on a full bus the answer to the SYNC before may come after the next one; then two in one cycle are right
+            self.counted["late_frames"] += 1
+            self._data[can_id] = data
+            return arrival
+        self.counted["second_senders"] += 1
+        return NoData(arrival.source, arrival.part, t_mono, "duplicate", "twice in one SYNC cycle with other content")
+
     def _ask(self, number: int, module: _Module, now: float, turn: Turn) -> None:
         if module.tries == SDO_TRIES:
             module.answered = True
             self.counted["sdo_unanswered"] += 1
-            detail = f"no answer to {SDO_TRIES} SDO writes: its extra PDOs stay off"
+            detail = f"no good answer to {SDO_TRIES} SDO writes: its extra PDOs stay off"
             turn.arrivals.append(NoData(module.source, "sdo", now, "timeout", detail))
             return
         module.tries += 1
@@ -157,25 +160,13 @@ class Bmus:
         self.counted["sdo_writes"] += 1
         turn.frames.append((SDO_REQUEST_ID + number, SDO_ENABLE))
 
-    def _sdo_answer(self, number: int) -> Handle:
-        module = self._modules[number]
-
-        def take(data: bytes, t_mono: float) -> NoData | None:
-            if len(data) != 8 or data[1:4] != SDO_ENABLE[1:4] or data[0] not in {SDO_DONE, SDO_ABORT}:
-                self.counted["sdo_strange"] += 1
-                return None
-            if data[0] == SDO_DONE:
-                module.answered = True
-                return None
-            self.counted["sdo_aborts"] += 1
-            code = int.from_bytes(data[4:], "little")
-            return NoData(module.source, "sdo", t_mono, "invalid", f"SDO write refused with abort code 0x{code:08X}")
-
-        return take
-
-    def _stray(self, can_id: int, t_mono: float) -> NoData | None:
-        if can_id & ERROR:
-            self.counted["error_frames"] += 1
-            return NoData("can", "errors", t_mono, "invalid", error_text(can_id))
-        self.counted["remote_frames" if can_id & REMOTE else "unknown_frames"] += 1
-        return None
+    def _sdo_answer(self, module: _Module, data: bytes, t_mono: float) -> NoData | None:
+        if len(data) != 8 or data[1:4] != SDO_ENABLE[1:4] or data[0] not in {SDO_DONE, SDO_ABORT}:
+            self.counted["sdo_strange"] += 1
+            return None
+        if data[0] == SDO_DONE:
+            module.answered = True
+            return None
+        self.counted["sdo_aborts"] += 1
+        code = int.from_bytes(data[4:], "little")
+        return NoData(module.source, "sdo", t_mono, "invalid", f"SDO write refused with abort code 0x{code:08X}")

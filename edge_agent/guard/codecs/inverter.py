@@ -76,12 +76,12 @@ class Block(NamedTuple):
     """Registers read in one transaction."""
 
     address: int
-    count: int
+    size: int
 
     @property
     def addresses(self) -> range:
         """Every address of the block."""
-        return range(self.address, self.address + self.count)
+        return range(self.address, self.address + self.size)
 
 
 def bits(name: str, raw: int) -> tuple[str, ...]:
@@ -111,8 +111,8 @@ def split(block: Block, wanted: Collection[int]) -> tuple[Block, ...]:
     runs = blocks(ours)
     if len(runs) > 1 or (runs and runs[0] != block):
         return runs
-    half = block.count // 2
-    return (Block(block.address, half), Block(block.address + half, block.count - half)) if half else ()
+    half = block.size // 2
+    return (Block(block.address, half), Block(block.address + half, block.size - half)) if half else ()
 
 
 def signed(raw: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ ACCESS_CODE = 125
 MAX_V, MIN_V, MAX_CHARGE, MAX_DISCHARGE, MAX_POWER = 41028, 41029, 41030, 41031, 41032
 MAY_BE_CLAMPED = frozenset({MAX_V, MIN_V, MAX_POWER})
 """Limits the inverter may round to its own range; our rules are tighter. All other writes must read back exactly."""
+RETRY_S = 0.5
+"""A write that was refused or not answered is tried again after so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +109,104 @@ def _sequence(want: Wanted, written: Mapping[int, int], limits: InverterLimits) 
     yield from limit_writes(limits)
     yield Write(MODE, int(want.mode))
     yield Write(SETPOINT, want.counts)
+
+
+class Belief:
+    """What is known to be in the inverter's registers, and what may be written next. Pure: `now` is an argument.
+
+    A mode or setpoint that was lost (communication timer, power failure, long silence) is not written again by itself: only for
+    an order of a new epoch, or after one of zero.
+    """
+
+    def __init__(self, limits: InverterLimits) -> None:
+        self._limits = limits
+        self._written: dict[int, int] = {}
+        self._refused: dict[int, float] = {}
+        self._doubtful: set[int] = set()
+        self._epoch: int | None = None
+        self._lost = False
+        self._look_first = True
+
+    @property
+    def timer_runs(self) -> bool:
+        """Whether the communication timer was set and is to be refreshed."""
+        return TIMER in self._written
+
+    def next_write(self, order: InverterOrder, now: float) -> Write | None:
+        """What to write now: nothing but a zero before the registers were looked at, and no energy after a loss."""
+        self._accept(order)
+        want = wanted(order)
+        if not want.is_zero and (self._lost or self._look_first):
+            return None
+        refused = [address for address, until in self._refused.items() if now < until]
+        return next_write(want, self._written, self._limits, refused)
+
+    def is_urgent(self, order: InverterOrder) -> bool:
+        """Whether the order is a zero that has not been written yet: a poll gives way to it."""
+        want = wanted(order)
+        if not want.is_zero:
+            return False
+        running = want.mode is Mode.OFF and self._written.get(MODE, 0) != Mode.OFF
+        return order.epoch != self._epoch or self._written.get(SETPOINT, 0) != 0 or running
+
+    def begin(self, write: Write) -> None:
+        """The write goes out: until it is confirmed, nobody knows what is in the register."""
+        self._written.pop(write.address, None)
+        self._doubtful.add(write.address)
+
+    def confirm(self, write: Write, found: int) -> bool:
+        """It was read back as `found` (signed); False when that is not what was written.
+
+        A limit may be clamped, and the timer may have begun to count down.
+        """
+        self._doubtful.discard(write.address)
+        counting = write.address == TIMER and 0 < found < write.counts
+        taken = found == write.counts or counting or write.address in MAY_BE_CLAMPED
+        if taken:
+            self._written[write.address] = write.counts
+        return taken
+
+    def refuse(self, write: Write, now: float) -> None:
+        """It was refused, or reads back as something else: not again for a while."""
+        self._doubtful.discard(write.address)
+        self._refused[write.address] = now + RETRY_S
+
+    def unanswered(self, write: Write, now: float) -> None:
+        """Its outcome is unknown: not again for a while, or until a poll has shown it."""
+        self._refused[write.address] = now + RETRY_S
+        self._look_first = True
+
+    def look_first(self) -> None:
+        """Time has passed in which anything may have happened: poll before energy is ordered."""
+        self._look_first = True
+
+    def polled(self, mode: int | None, setpoint: int | None) -> str:
+        """Mode and setpoint (signed) as polled. What was in doubt is known now; a difference is a loss, named."""
+        self._look_first = False
+        for address, found in ((MODE, mode), (SETPOINT, setpoint)):
+            if found is None:
+                continue
+            if address in self._doubtful:
+                self._doubtful.discard(address)
+                self._refused.pop(address, None)
+                self._written[address] = found
+            elif self._written.get(address, found) != found:
+                self.lose()
+                return "lost_mode" if address == MODE else "lost_setpoint"
+        return ""
+
+    def lose(self) -> None:
+        """Nothing is believed to be written any more. Energy needs a new epoch, or a zero first."""
+        self._written.clear()
+        self._doubtful.clear()
+        self._lost = True
+
+    def _accept(self, order: InverterOrder) -> None:
+        if order.epoch != self._epoch:
+            self._epoch = order.epoch
+            self._written.clear()
+            self._doubtful.clear()
+            self._refused.clear()
+            self._lost = False
+        elif self._lost and wanted(order).is_zero:
+            self._lost = False

@@ -5,23 +5,18 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import struct
 import time
 from collections import Counter
 from pathlib import Path
 
-from edge_agent.guard.codecs.can_frame import ALL_ERRORS, LAYOUT, Frame, pack
+from edge_agent.guard.codecs.can_frame import ALL_ERRORS, Frame, pack
+from edge_agent.guard.devices.bulk_receive import SO_RXQ_OVFL, SO_TIMESTAMPNS, WHOLE, BulkReceiver, is_whole
 from shared.errors import DeviceError
 
-SO_TIMESTAMPNS, SO_RXQ_OVFL, SO_RCVBUFFORCE, CAN_RAW_ERR_FILTER = 35, 40, 33, 2
+SO_RCVBUFFORCE, CAN_RAW_ERR_FILTER = 33, 2
 """Linux numbers that the socket module does not name."""
 BUFFER_BYTES = 2 * 1024 * 1024
-MOST_FRAMES = 512
 OLDEST_S = 1.0
-_STAMP = struct.Struct("@ll")
-_DROPS = struct.Struct("@I")
-_ANCILLARY_BYTES = socket.CMSG_SPACE(_STAMP.size) + socket.CMSG_SPACE(_DROPS.size)
-_PACKET_BYTES = 72  # room for a CAN FD frame, so that one is seen as too long instead of cut
 _PASSING = {errno.ENOBUFS, errno.EAGAIN, errno.EINTR}
 _WHY = {
     errno.ENODEV: "no such CAN interface: is the adapter plugged in",
@@ -42,6 +37,7 @@ class AfLink:
         self.bitrate = bitrate
         self.counted: Counter[str] = Counter()
         self._socket: socket.socket | None = None
+        self._bulk: BulkReceiver | None = None
         self._poll = select.poll()
         self._drops = 0
 
@@ -52,6 +48,7 @@ class AfLink:
         except OSError as error:
             raise self._lost(error) from error
         self._socket = link
+        self._bulk = BulkReceiver(link.fileno())
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN)
         self._drops = 0
@@ -61,34 +58,43 @@ class AfLink:
         """Give the socket back."""
         if self._socket is not None:
             self._socket.close()
-            self._socket = None
+            self._socket = self._bulk = None
 
     def receive(self, timeout_s: float) -> list[Frame]:
-        """Wait for a frame, then take everything that is there (at most MOST_FRAMES)."""
+        """Take everything that is there (at most MOST frames); wait for it when there is nothing."""
+        if self._bulk is None:
+            return []
+        frames = self._taken(self._bulk)
+        if not frames and self._poll.poll(timeout_s * 1000.0):
+            frames = self._taken(self._bulk)
+        return frames
+
+    def _taken(self, bulk: BulkReceiver) -> list[Frame]:
         frames: list[Frame] = []
-        if self._socket is None or not self._poll.poll(timeout_s * 1000.0):
-            return frames
-        receive, unpack, append = self._socket.recvmsg, LAYOUT.unpack, frames.append
-        now = time.monotonic()
-        to_monotonic = now - time.time()
+        append = frames.append
         try:
-            for _ in range(MOST_FRAMES):
-                packet, ancillary, _, _ = receive(_PACKET_BYTES, _ANCILLARY_BYTES)
-                try:
-                    can_id, length, data = unpack(packet)
-                except struct.error:
-                    self.counted["malformed_frames"] += 1
-                    continue
-                t_mono = self._stamp(ancillary) + to_monotonic
-                if not now - OLDEST_S <= t_mono <= now:
-                    t_mono = self._clamped(t_mono, now)
-                append(Frame(can_id, data if length == 8 else data[:length], t_mono))
+            packets = bulk.receive()
         except BlockingIOError:
             return frames
         except OSError as error:
             if error.errno not in _PASSING:
                 raise self._lost(error) from error
             self.counted["receive_errors"] += 1
+            return frames
+        now = time.monotonic()
+        to_monotonic = now - time.time()
+        oldest = now - OLDEST_S
+        for (can_id, length, data), (_, _, kind, seconds, nanoseconds, _, _, other, drops), result in packets:
+            if result != WHOLE and not is_whole(result):
+                self.counted["malformed_frames"] += 1
+                continue
+            t_mono = seconds + nanoseconds * 1e-9 + to_monotonic if kind == SO_TIMESTAMPNS else now
+            if not oldest <= t_mono <= now:
+                t_mono = self._clamped(t_mono, now)
+            if other == SO_RXQ_OVFL:
+                self.counted["overflowed_frames"] += (drops - self._drops) & 0xFFFF_FFFF
+                self._drops = drops
+            append((can_id, data if length == 8 else data[:length], t_mono))
         return frames
 
     def send(self, can_id: int, data: bytes) -> None:
@@ -102,21 +108,8 @@ class AfLink:
                 raise self._lost(error) from error
             self.counted["send_failures"] += 1
 
-    def _stamp(self, ancillary: list[tuple[int, int, bytes]]) -> float:
-        """The kernel's wall-clock stamp of a frame, s; counts what the socket buffer lost on the way."""
-        stamp = -1.0
-        for _, kind, data in ancillary:
-            if kind == SO_TIMESTAMPNS:
-                seconds, nanoseconds = _STAMP.unpack(data)
-                stamp = seconds + nanoseconds * 1e-9
-            elif kind == SO_RXQ_OVFL:
-                (drops,) = _DROPS.unpack(data)
-                self.counted["overflowed_frames"] += (drops - self._drops) & 0xFFFF_FFFF
-                self._drops = drops
-        return stamp
-
     def _clamped(self, t_mono: float, now: float) -> float:
-        """A frame that came while we were reading is not from the future; a stepped clock makes none old."""
+        """A stamp is not from the future; a stepped clock makes none old."""
         if abs(t_mono - now) > OLDEST_S:
             self.counted["stepped_stamps"] += 1
         return now if t_mono > now else now - OLDEST_S

@@ -145,7 +145,9 @@ class _Board:
             return b"".join(parts)
         except OSError as error:
             raise DeviceError(f"{self._port_name}: lost ({error.strerror})") from error
-        raise DeviceError(f"{self._port_name}: unplugged")
+        if not parts:  # it was said to be readable: that is the end
+            raise DeviceError(f"{self._port_name}: unplugged")
+        return b"".join(parts)
 
     def _write(self, port: serial.Serial, data: bytes) -> None:
         try:

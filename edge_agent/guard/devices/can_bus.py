@@ -99,7 +99,7 @@ class CanBus:
         frames = self._link.receive(0.0 if arrivals else wait_s)
         if frames:
             self._gathered_at = time.monotonic()
-            self._send(self._bmus.on_frames(frames), arrivals)
+            arrivals += self._bmus.on_frames(frames)
         return arrivals
 
     def close(self) -> None:

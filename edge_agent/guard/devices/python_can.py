@@ -103,7 +103,7 @@ def _can_error() -> type[Exception]:
 
 def _frame(message: can.Message) -> Frame:
     flags = EXTENDED * message.is_extended_id | REMOTE * message.is_remote_frame | ERROR * message.is_error_frame
-    return Frame(message.arbitration_id | flags, bytes(message.data), time.monotonic())
+    return message.arbitration_id | flags, bytes(message.data), time.monotonic()
 
 
 def _forget_line(bus: can.BusABC) -> None:

@@ -61,7 +61,7 @@ class Rtu:
     def close(self) -> None:
         """Give the port back."""
         if self._client is not None:
-            self._client.close()
+            self._client.close()  # type: ignore[no-untyped-call]  # pymodbus declares no return type
             self._client = None
 
     def read(self, address: int, count: int) -> tuple[int, ...]:
@@ -149,7 +149,7 @@ class Rtu:
             elif heard > began and now - heard > SILENT_S and now - began > QUIET_S:
                 break
             time.sleep(LISTEN_S)
-        client.close()
+        client.close()  # type: ignore[no-untyped-call]  # see close
         self._client = self._connected()
 
     def _waiting(self, client: ModbusSerialClient) -> int:

@@ -1,0 +1,1 @@
+"""The pure safety core: rules and supervisor."""

@@ -45,7 +45,9 @@ class Engine:
         self._numbers: dict[str, int] = {}
         self._extra: dict[str, list[Condition]] = {}
         self._frozen: dict[str, tuple[list[Condition], float]] = {}
-        self._contradiction = conditions(Alarm("pack.contradiction", effects=ELECTRIC), self._rows.rules["contradiction"], 1)
+        self._contradiction = conditions(
+            Alarm("pack.contradiction", effects=ELECTRIC), self._rows.rules["contradiction"], 1
+        )
         self.inverter = InverterJudge(self._rows)
         self.board = BoardJudge(self._rows)
         self.freshness = Freshness(settings, now)
@@ -96,7 +98,10 @@ class Engine:
             self._numbers[source] = number
             alarm = Alarm(f"{source}.extra", effects=ELECTRIC)
             self._extra[source] = conditions(alarm, self._rows.rules["extra_module"], 1)
-            self._frozen[source] = (conditions(Alarm(f"{source}.frozen", effects=ELECTRIC), self._rows.rules["frozen"], 1), 0.0)
+            self._frozen[source] = (
+                conditions(Alarm(f"{source}.frozen", effects=ELECTRIC), self._rows.rules["frozen"], 1),
+                0.0,
+            )
         return module
 
     def _no_data(self, missing: NoData) -> None:
@@ -110,9 +115,13 @@ class Engine:
         gates = (situation.closed, situation.opened)
         if gates != self._gates:
             self._gates = gates
+            holding = {Gate.ALWAYS}
             for gate, holds in ((Gate.CLOSED, situation.closed), (Gate.OPEN, situation.opened)):
-                if not holds:
+                if holds:
+                    holding.add(gate)
+                else:
                     self._register.drop_gate(gate)
+            self.inverter.gates = frozenset(holding)
         self._set_roster(situation.roster)
         self._note_order(situation, now)
         if now - self._aged_at >= AGE_TICK_S:
@@ -160,7 +169,7 @@ class Engine:
             return 2
         if self._settings.arduino is not None and ("arduino" in self.freshness.unknown or self.board.heat_unknown()):
             return 2
-        hottest = max(self.board.hottest_c(), max(self._modules[source].hottest_c() for source in required))
+        hottest = max([self.board.hottest_c(), *(self._modules[source].hottest_c() for source in required)])
         if hottest >= self._settings.cooling_on_c:
             return 2
         return 1 if hottest > self._settings.cooling_on_c - COOL_BELOW_K else 0

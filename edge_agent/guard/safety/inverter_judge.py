@@ -10,7 +10,7 @@ from edge_agent.guard.model import Mode, Reading
 from edge_agent.guard.safety.facts import InverterFacts, Sample
 from edge_agent.guard.safety.interface import Settings, SignalInfo
 from edge_agent.guard.safety.modules import ELECTRIC, Rows
-from edge_agent.guard.safety.rules import small_current_a
+from edge_agent.guard.safety.rules import Gate, small_current_a
 from edge_agent.guard.safety.trackers import Alarm, Condition, Scale, conditions
 
 COMM_BITS = 0b1001
@@ -88,6 +88,7 @@ class InverterJudge:
         self.link: Sample | None = None
         self.battery_v: float | None = None
         self.t_good = float("-inf")
+        self.gates: frozenset[Gate] = frozenset({Gate.ALWAYS})
         self._other_current: tuple[float, float] | None = None
         self._rules = _rules(rows, self.envelope, self)
 
@@ -120,7 +121,7 @@ class InverterJudge:
             if value is None:
                 continue
             for condition in rule.conditions:
-                if condition.sample(value, poll.t):
+                if condition.gate in self.gates and condition.sample(value, poll.t):
                     self._rows.register.update(condition, round(value, 3))
 
     def _remember(self, poll: Poll) -> None:
@@ -158,7 +159,10 @@ def _rules(rows: Rows, envelope: Envelope, judge: InverterJudge) -> list[Judged]
         Judged(_power_load(settings), build("over_power", Alarm("pack.over_power", effects=ELECTRIC))),
         Judged(_magnitude, build("current_open", Alarm("pack.current_while_open", effects=ELECTRIC), "current")),
         Judged(judge.disagreement_a, build("current_agree", Alarm("pack.currents_disagree", effects=ELECTRIC))),
-        Judged(_opposite(envelope), _zeroing(build("current_envelope", Alarm("pack.current_against_command", effects=("inverter_zero",))))),
+        Judged(
+            _opposite(envelope),
+            _zeroing(build("current_envelope", Alarm("pack.current_against_command", effects=("inverter_zero",)))),
+        ),
         Judged(_faults, build("inverter_fault", Alarm("inverter.fault", effects=ELECTRIC))),
         Judged(_comm_fault, build("inverter_comm_fault", Alarm("inverter.fault", effects=ELECTRIC))),
         Judged(_of("warnings", 1.0), build("inverter_warning", Alarm("inverter.warning"))),

@@ -19,7 +19,17 @@ ANY_TEMPERATURE = re.compile(r"CMA_(Max_Temp|Temp\d+)\Z")
 class Layout:
     """Where the derived rules find what they need; alike for all modules of a pack."""
 
-    __slots__ = ("cells", "least_cell", "least_temp", "most_cell", "most_temp", "required", "scales", "temps", "voltage")
+    __slots__ = (
+        "cells",
+        "least_cell",
+        "least_temp",
+        "most_cell",
+        "most_temp",
+        "required",
+        "scales",
+        "temps",
+        "voltage",
+    )
 
     def __init__(self, settings: Settings) -> None:
         parts = settings.module_parts
@@ -32,7 +42,9 @@ class Layout:
         )
         self.scales = {signal.name: Scale(signal.scale, signal.offset) for part in parts.values() for signal in part}
         # a layout without a cell in pdo4 (8 cells or fewer) does not wait for it
-        self.required = tuple(part for part in REQUIRED_PARTS if part in parts and (part != "pdo4" or self.cells["pdo4"]))
+        self.required = tuple(
+            part for part in REQUIRED_PARTS if part in parts and (part != "pdo4" or self.cells["pdo4"])
+        )
 
 
 def _present_cells(signals: tuple[SignalInfo, ...], cells: int) -> list[int]:
@@ -58,7 +70,7 @@ class ModuleJudge:
         self._rate = conditions(Alarm(f"{source}.temperature_rate"), rows.rules["temperature_rate"], 1)
         self.t_good = dict.fromkeys(layout.required, NEVER)
         self.t_any: dict[str, float] = {}
-        self.last: dict[str, tuple[int | float | None, ...]] = {}
+        self.last: dict[str, tuple[float | None, ...]] = {}
         self._seen: dict[str, int] = {}
         self._cycle, self._doubled = -1, False
         self.standstill = True
@@ -90,7 +102,7 @@ class ModuleJudge:
         """The device itself saw a second answer in one cycle."""
         self._doubled = True
 
-    def _first(self, raw: tuple[int | float | None, ...], t: float, cycle: int) -> None:
+    def _first(self, raw: tuple[float | None, ...], t: float, cycle: int) -> None:
         most = self._layout.most_temp
         if most is not None and (count := raw[most]) is not None:
             self.rate_sum += count
@@ -129,12 +141,12 @@ class ModuleJudge:
                 if condition.sample(value, t):
                     self._rows.register.update(condition, round(value * scale.scale, 4))
 
-    def _cells(self, part: str, where: list[int]) -> tuple[float, ...]:
+    def _cells(self, part: str, where: list[int]) -> list[float]:
+        """Counts of the cells in a believed part: none of them is absent."""
         raw = self.last[part]
-        piece = raw[where[0] : where[-1] + 1] if where[-1] - where[0] + 1 == len(where) else [raw[i] for i in where]
-        return piece  # type: ignore[return-value]  # a part that was believed has every judged count
+        return [count for index in where if (count := raw[index]) is not None]
 
-    def _cell_sum(self, cells: list[float], module: int | float | None) -> float:
+    def _cell_sum(self, cells: list[float], module: float | None) -> float:
         cell, total = self._layout.scales["Cell_1_Voltage"], self._layout.scales["CMA_Voltage"]
         cells_v = sum(cells) * cell.scale + len(cells) * cell.offset
         return abs(cells_v - (module or 0) * total.scale - total.offset) / total.scale
@@ -174,12 +186,12 @@ class ModuleJudge:
         return hottest
 
 
-def _apart(computed: float, raw: tuple[int | float | None, ...], where: int | None) -> float:
+def _apart(computed: float, raw: tuple[float | None, ...], where: int | None) -> float:
     reported = None if where is None else raw[where]
     return 0.0 if reported is None else abs(computed - reported)
 
 
-def _difference(raw: tuple[int | float | None, ...], most: int | None, least: int | None) -> float:
+def _difference(raw: tuple[float | None, ...], most: int | None, least: int | None) -> float:
     high, low = (None if where is None else raw[where] for where in (most, least))
     return 0.0 if high is None or low is None else high - low
 

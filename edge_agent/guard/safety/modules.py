@@ -26,7 +26,7 @@ Counts = tuple[int | float | None, ...]
 class Check(NamedTuple):
     """One judged signal of a part: where it is, which counts are possible at all, its conditions."""
 
-    index: int
+    where: int
     scale: Scale
     lowest: float
     highest: float
@@ -60,11 +60,11 @@ class PartJudge:
             try:
                 for start, stop, low, high in self._runs:
                     piece = raw[start:stop]
-                    if min(piece) < low or max(piece) > high:
+                    if min(piece) < low or max(piece) > high:  # type: ignore[type-var,operator]  # None: TypeError below
                         break
                 else:
                     for index, low, high in self._bands:
-                        if not low <= raw[index] <= high:
+                        if not low <= raw[index] <= high:  # type: ignore[operator]  # None: TypeError below
                             break
                     else:
                         return True
@@ -78,8 +78,8 @@ class PartJudge:
         believed = [
             (check, count)
             for check in self._checks
-            if check.index not in bad
-            and (count := raw[check.index]) is not None
+            if check.where not in bad
+            and (count := raw[check.where]) is not None
             and check.lowest <= count <= check.highest
         ]
         clean = len(believed) == len(self._checks)
@@ -91,7 +91,6 @@ class PartJudge:
                 busy = busy or condition.active or condition.count > 0
         self.busy = busy or (self.busy and not clean)
         return clean
-
 
     def _doubtful(self, bad: tuple[tuple[int, str], ...]) -> frozenset[int]:
         """Indices that must not be believed. An absent cell is as it should be; a present one without counts fails its range."""
@@ -107,7 +106,7 @@ def _screens(
     checks: list[Check],
 ) -> tuple[list[tuple[int, int, float, float]], list[tuple[int, float, float]]]:
     """Runs of neighbours with one band (judged by min and max of a slice), and single signals with their own."""
-    bands = [(check.index, *_quiet(check)) for check in checks]
+    bands = [(check.where, *_quiet(check)) for check in checks]
     runs: list[tuple[int, int, float, float]] = []
     singles: list[tuple[int, float, float]] = []
     position = 0
@@ -142,7 +141,7 @@ def part_checks(rows: Rows, source: str, signals: tuple[SignalInfo, ...]) -> lis
     for index, signal in enumerate(signals):
         check = next((plan.build(rows, source, signal) for plan in PLANS if plan.name.match(signal.name)), None)
         if check is not None:
-            found.append(check._replace(index=index))
+            found.append(check._replace(where=index))
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from edge_agent.guard.model import Level
 from edge_agent.guard.safety.interface import LimitOverride, Settings
-from edge_agent.guard.safety.rules import DEFAULTS, Rule, as_pair, build, unknown_keys
+from edge_agent.guard.safety.rules import DEFAULTS, Rule, build, unknown_keys
 
 BUDGET_S = 3.0
 # after the decision: zero written and read back, the inverter's own fall, two samples, relay 2 after relays 1 and 3

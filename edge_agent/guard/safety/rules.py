@@ -112,11 +112,16 @@ FIXED: dict[str, Rule] = {
 NOISE_FLOORS = {"current_agree": (3.0, 8.0), "current_open": (None, 2.0)}
 """Rows whose thresholds are at least 4σ of the trusted current."""
 
-_SCALED = {"module_voltage": lambda s: s.cells / LAB_CELLS, "bus_voltage": lambda s: _pack_scale(s)}
+
+def _cell_scale(settings: Settings) -> float:
+    return settings.cells / LAB_CELLS
 
 
 def _pack_scale(settings: Settings) -> float:
     return settings.cells * settings.series / (LAB_CELLS * LAB_SERIES)
+
+
+_SCALED = {"module_voltage": _cell_scale, "bus_voltage": _pack_scale}
 
 
 def small_current_a(settings: Settings) -> float:
@@ -152,17 +157,20 @@ def _times(pair: Pair, factor: float) -> Pair:
 
 
 def _override(rule: Rule, given: LimitOverride) -> Rule:
-    changes: dict[str, object] = {
-        name: getattr(given, name) for name in ("n", "t_on_s", "action") if getattr(given, name) is not None
-    }
-    for name in ("warning", "danger"):
-        bounds = getattr(given, name)
-        if bounds is not None:
-            changes[name] = as_pair(rule, bounds)
+    margin = rule.hysteresis
     if given.hysteresis is not None:
-        low, high = (given.hysteresis if rule.shape in {"pair", side} else None for side in ("low", "high"))
-        changes["hysteresis"] = (low, high)
-    return rule._replace(**changes)
+        margin = (
+            given.hysteresis if rule.shape in {"pair", "low"} else None,
+            given.hysteresis if rule.shape in {"pair", "high"} else None,
+        )
+    return rule._replace(
+        warning=rule.warning if given.warning is None else as_pair(rule, given.warning),
+        danger=rule.danger if given.danger is None else as_pair(rule, given.danger),
+        hysteresis=margin,
+        n=rule.n if given.n is None else given.n,
+        t_on_s=rule.t_on_s if given.t_on_s is None else given.t_on_s,
+        action=rule.action if given.action is None else given.action,
+    )
 
 
 def as_pair(rule: Rule, bounds: Pair | float) -> Pair:

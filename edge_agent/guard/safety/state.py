@@ -93,7 +93,8 @@ class Programme:
     file: ScheduleFile | None = None
     elapsed_s: float = 0.0
     resumed: float = NEVER
-    local: bool = False
+    step: int = 0
+    step_end_s: float = 0.0
 
 
 class Pending(NamedTuple):
@@ -120,7 +121,7 @@ class LinkWatch(NamedTuple):
 class Vault:
     """What is or should be on disk, and the number of the last order to write it."""
 
-    record: Durable = Durable()
+    record: Durable = field(default_factory=Durable)
     ticket: int = 0
     written: int = 0
     failed: str = ""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from edge_agent.guard.model import RELAYS, Level, Output, State
-from edge_agent.guard.safety.facts import Facts, Sample
+from edge_agent.guard.model import RELAYS, Level, Mode, Output, State
+from edge_agent.guard.safety.facts import Facts
 from edge_agent.guard.safety.interface import Answer, Command, Settings
 from edge_agent.guard.safety.rules import small_current_a
 from edge_agent.guard.safety.state import Latch, Pending, Phase, Supervisor
@@ -15,11 +15,13 @@ from edge_agent.guard.safety.state import Latch, Pending, Phase, Supervisor
 READBACK_DELAY_S = 0.03
 """A status line that left the board before the order may still be on its way for this long."""
 
+ZERO_TOLERANCE = 0.03  # one count of the setpoint register in A is 0.0192
+
 CONNECTED = frozenset({State.READY, State.RUN, State.HOLD})
 
 
 class StepInputs(NamedTuple):
-    """What one step is told besides the settings."""
+    """What one step is told besides the settings; `alarms` are the ids that can be acknowledged."""
 
     facts: Facts = Facts()
     commands: tuple[Command, ...] = ()
@@ -27,6 +29,7 @@ class StepInputs(NamedTuple):
     written: int = 0
     write_failed: str = ""
     estop: bool = False
+    alarms: frozenset[str] = frozenset()
 
 
 class Decision(NamedTuple):
@@ -57,7 +60,15 @@ class Turn:
     def close(self) -> tuple[Supervisor, Decision]:
         """The new state and what was decided."""
         state = Supervisor(
-            self.phase, self.drive, self.outputs, self.programme, self.vault, self.watch, self.latches, self.pending, self.now
+            self.phase,
+            self.drive,
+            self.outputs,
+            self.programme,
+            self.vault,
+            self.watch,
+            self.latches,
+            self.pending,
+            self.now,
         )
         return state, Decision(tuple(self.answers), tuple(self.events), tuple(self.acks))
 
@@ -70,8 +81,11 @@ class Turn:
         """Change the state and say so."""
         why = tuple(why)
         link = self.facts.link
-        old, self.phase = self.phase, Phase(
-            state, self.now, self.phase.state, step, self.now, why=why, mark_v=None if link is None else link.value
+        old, self.phase = (
+            self.phase,
+            Phase(
+                state, self.now, self.phase.state, step, self.now, why=why, mark_v=None if link is None else link.value
+            ),
         )
         current = self.facts.current
         self.events.append({
@@ -95,12 +109,17 @@ class Turn:
         held[latch_id] = level
         self.latches = tuple(Latch(name, held[name]) for name in held)
 
-    def shut(self, why: Iterable[str], latches: Iterable[tuple[str, Level]] = ()) -> None:
-        """Towards open, from any state; latches are held first. A sequence under way is not started again."""
+    def shut(self, why: Iterable[str], latches: Iterable[tuple[str, Level]] = (), *, step: int = 0) -> None:
+        """Towards open, from any state; latches are held first. A sequence under way is only ever moved on, never restarted.
+
+        `step` > 0 skips waiting for zero: the board has opened, or will not listen any more.
+        """
         for latch_id, level in latches:
             self.latch(latch_id, level)
         if self.state not in {State.STOPPING, State.BOOT, State.LATCHED}:
-            self.enter(State.STOPPING, why=why)
+            self.enter(State.STOPPING, why=why, step=step)
+        elif self.state is State.STOPPING and self.phase.step < step:
+            self.go(step)
 
     def answer(self, pending: Pending, status: str, **more: object) -> None:
         """The last answer of an accepted command."""
@@ -125,15 +144,17 @@ class Turn:
 
         Without read-back (v1) two lines after the change are all there is; without a board nothing is ever confirmed.
         """
-        if self.settings.arduino is None or "arduino.stale" in self.facts.unknown:
-            return False
         board, since = self.facts.board, self.outputs.changed + READBACK_DELAY_S
+        if self.settings.arduino is None or self.now - board.t > (1.0 if self.reads_back else 5.0):
+            return False
         if not self.reads_back:
             return board.t >= since + 2.0
         return board.pins is not None and board.t >= since and board.pins & among == wanted & among
 
     def all_open(self) -> bool:
-        """No relay closed, read back."""
+        """No relay closed, read back; without a board there are none."""
+        if self.settings.arduino is None:
+            return True
         return not self.outputs.mask & RELAYS and self.confirmed(Output.NONE)
 
     def inverter_zero(self) -> bool:
@@ -141,10 +162,11 @@ class Turn:
         if self.settings.inverter is None:
             return True
         seen = self.facts.inverter
-        return (
-            "inverter.stale" not in self.facts.unknown and seen.t > self.drive.changed and seen.mode == 0 and not seen.setpoint
-        )
+        if "inverter.stale" in self.facts.unknown or seen.t <= self.drive.changed or seen.setpoint is None:
+            return False
+        return seen.mode == Mode.OFF and abs(seen.setpoint) < ZERO_TOLERANCE
 
-    def fresh(self, sample: Sample | None, since: float) -> bool:
-        """Whether this sample was taken after `since`."""
-        return sample is not None and sample.t > since
+    @property
+    def knows_link(self) -> bool:
+        """Whether the link voltage is measured at all."""
+        return self.settings.link_voltage != "none"

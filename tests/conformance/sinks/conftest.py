@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +16,6 @@ from bench.influx_front import Front
 from bench.influxd import PROGRAM, Influxd, influxql
 from collector.ingest import Record, ingest
 from collector.sinks.archive import ArchiveSink
-from collector.sinks.archive_file import FILE_NAME
 from collector.sinks.archive_reader import ArchiveReader, Selection
 from collector.sinks.influx import InfluxSettings, InfluxSink
 from collector.sinks.ports import Sink
@@ -90,7 +88,7 @@ class InfluxSubject:
         return InfluxSink(self.settings)
 
     def rows(self, measurement: str) -> list[dict[str, Any]]:
-        statement = f"SELECT * FROM \"{measurement}\" WHERE node = '{self.name}'"
+        statement = f"SELECT * FROM \"{measurement}\" WHERE node = '{self.name}'"  # noqa: S608 (our own names)
         engine = self.front.engine if self.front else None
         url = f"http://127.0.0.1:{engine.port}" if engine else self.settings.url
         return influxql(url, statement, self.settings.bucket, self.settings.token)
@@ -101,7 +99,9 @@ class InfluxSubject:
             for row in self.rows(measurement):
                 source = f"module-{row['module']}" if measurement == "module" else measurement
                 signals = {key: value for key, value in row.items() if key not in {"time", "site", "node", "module"}}
-                found |= {(row["time"] // 1000, source, key, value) for key, value in signals.items() if value is not None}
+                found |= {
+                    (row["time"] // 1000, source, key, value) for key, value in signals.items() if value is not None
+                }
         return found
 
     def event_times_ns(self) -> list[int]:
@@ -185,11 +185,6 @@ def influx_messages(influx: InfluxSubject) -> Messages:
     return Messages(influx.name)
 
 
-def copy_of(folder: Path, into: Path) -> Path:
-    """The archive's files as a power cut would leave them, beside the running one."""
-    into.mkdir()
-    for suffix in ("", "-wal"):
-        file = folder / f"{FILE_NAME}{suffix}"
-        if file.exists():
-            shutil.copy(file, into / file.name)
-    return into
+@pytest.fixture
+def archive_messages() -> Messages:
+    return Messages("rig")

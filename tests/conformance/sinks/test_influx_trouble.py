@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from bench.influx_front import Fault
 from collector.lines import block
 from collector.sinks.influx import InfluxSettings, InfluxSink
 from collector.sinks.ports import StoreUnavailable
+from tests.conformance.sinks.conftest import InfluxSubject, Messages
 
 
 @pytest.fixture
-def sink(influx, front):
+def sink(influx: InfluxSubject) -> Iterator[InfluxSink]:
     if influx.front is None:
         pytest.skip("faults are injected in front of our own engine only")
     opened = InfluxSink(influx.settings)
@@ -19,9 +22,10 @@ def sink(influx, front):
     opened.close()
 
 
-def test_one_poison_point_of_500_is_refused_and_499_are_stored(sink, influx, influx_messages) -> None:
+def test_one_poison_point_of_500_is_refused_and_499_are_stored(
+    sink: InfluxSink, influx: InfluxSubject, influx_messages: Messages
+) -> None:
     sink.write([influx_messages.telemetry("inverter", power=[1.0])])
-    influx.front.engine.query("SELECT 1", influx.settings.bucket)
     sink._post(f'module,module=07,node={influx.name},site=lab CMA_Voltage="text" {influx_messages.T0}000'.encode())
     records = [influx_messages.telemetry("inverter", power=[float(k)]) for k in range(499)]
     poison = influx_messages.telemetry("module-07", CMA_Voltage=[47.3])
@@ -32,13 +36,17 @@ def test_one_poison_point_of_500_is_refused_and_499_are_stored(sink, influx, inf
     assert len([cell for cell in influx.cells() if cell[1] == "inverter"]) == 500
 
 
-def test_a_batch_of_poison_only_is_refused_because_the_store_takes_another_point(sink, influx, influx_messages) -> None:
+def test_a_batch_of_poison_only_is_refused_because_the_store_takes_another_point(
+    sink: InfluxSink, influx: InfluxSubject, influx_messages: Messages
+) -> None:
     sink._post(f'module,module=07,node={influx.name},site=lab CMA_Voltage="text" {influx_messages.T0}000'.encode())
     poison = [influx_messages.telemetry("module-07", CMA_Voltage=[47.3]) for _ in range(3)]
     assert len(sink.write(poison).refused) == 3
 
 
-def test_a_store_that_refuses_every_point_is_in_trouble_and_nothing_is_given_up(sink, influx, influx_messages) -> None:
+def test_a_store_that_refuses_every_point_is_in_trouble_and_nothing_is_given_up(
+    sink: InfluxSink, influx: InfluxSubject, influx_messages: Messages
+) -> None:
     influx.front.faults.extend([Fault(400)] * 8)
     records = [influx_messages.telemetry() for _ in range(4)]
     with pytest.raises(StoreUnavailable, match="refuses every point"):
@@ -57,7 +65,9 @@ def test_a_store_that_refuses_every_point_is_in_trouble_and_nothing_is_given_up(
         (503, "overloaded or starting"),
     ],
 )
-def test_a_refusing_server_is_named_with_what_to_do(sink, influx, influx_messages, status: int, words: str) -> None:
+def test_a_refusing_server_is_named_with_what_to_do(
+    sink: InfluxSink, influx: InfluxSubject, influx_messages: Messages, status: int, words: str
+) -> None:
     record = influx_messages.telemetry()
     influx.front.faults.extend([Fault(status)] * 4)
     for _ in range(4):
@@ -77,14 +87,18 @@ def test_a_refusing_server_is_named_with_what_to_do(sink, influx, influx_message
         ({}, 0.0),
     ],
 )
-def test_retry_after_is_heard_within_reason(sink, influx, influx_messages, headers, seconds: float) -> None:
+def test_retry_after_is_heard_within_reason(
+    sink: InfluxSink, influx: InfluxSubject, influx_messages: Messages, headers: dict[str, str], seconds: float
+) -> None:
     influx.front.faults.append(Fault(429, headers=headers))
     with pytest.raises(StoreUnavailable) as caught:
         sink.write([influx_messages.telemetry()])
     assert caught.value.retry_after_s == seconds
 
 
-def test_a_connection_reset_after_storing_is_written_again_without_a_double(sink, influx, influx_messages) -> None:
+def test_a_connection_reset_after_storing_is_written_again_without_a_double(
+    sink: InfluxSink, influx: InfluxSubject, influx_messages: Messages
+) -> None:
     records = [influx_messages.telemetry() for _ in range(5)]
     influx.front.faults.append(Fault(reset=True))
     with pytest.raises(StoreUnavailable):
@@ -94,7 +108,7 @@ def test_a_connection_reset_after_storing_is_written_again_without_a_double(sink
     assert len(influx.cells()) == 15
 
 
-def test_a_slow_answer_ends_at_the_time_limit(influx, influx_messages) -> None:
+def test_a_slow_answer_ends_at_the_time_limit(influx: InfluxSubject, influx_messages: Messages) -> None:
     if influx.front is None:
         pytest.skip("faults are injected in front of our own engine only")
     given = influx.settings
@@ -106,7 +120,9 @@ def test_a_slow_answer_ends_at_the_time_limit(influx, influx_messages) -> None:
     sink.close()
 
 
-def test_a_request_that_is_too_large_is_halved_and_a_single_one_refused(sink, influx, influx_messages) -> None:
+def test_a_request_that_is_too_large_is_halved_and_a_single_one_refused(
+    sink: InfluxSink, influx: InfluxSubject, influx_messages: Messages
+) -> None:
     records = [influx_messages.telemetry() for _ in range(16)]
     large = influx_messages.telemetry("arduino", temp1=[20.5] * 200)
     influx.front.max_body = len(block(records)) // 3
@@ -116,7 +132,7 @@ def test_a_request_that_is_too_large_is_halved_and_a_single_one_refused(sink, in
     assert "413" in outcome.refused[0].reason
 
 
-def test_a_wrong_bucket_or_org_is_waited_for(influx, influx_messages) -> None:
+def test_a_wrong_bucket_or_org_is_waited_for(influx: InfluxSubject, influx_messages: Messages) -> None:
     if influx.front is None:
         pytest.skip("only with our own engine")
     given = influx.settings
@@ -127,7 +143,7 @@ def test_a_wrong_bucket_or_org_is_waited_for(influx, influx_messages) -> None:
         sink.close()
 
 
-def test_compressed_requests_store_the_same(influx, influx_messages) -> None:
+def test_compressed_requests_store_the_same(influx: InfluxSubject, influx_messages: Messages) -> None:
     given = influx.settings
     sink = InfluxSink(InfluxSettings(given.url, given.org, given.bucket, given.token, gzip=True))
     assert len(sink.write([influx_messages.telemetry() for _ in range(4)]).stored) == 4

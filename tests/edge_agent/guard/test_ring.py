@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,12 +29,12 @@ def numbers(packets: list[bytes]) -> list[int]:
     return [number_of(packet) for packet in packets]
 
 
-def gaps(packets: list[bytes]) -> list[dict]:
+def gaps(packets: list[bytes]) -> list[dict[str, Any]]:
     bodies = [unpack_event(packet).body for packet in packets if packet[:1] == EVENT]
     return [body for body in bodies if body["kind"] == "gap"]
 
 
-def test_records_are_numbered_from_one_in_their_order():
+def test_records_are_numbered_from_one_in_their_order() -> None:
     ring = Ring()
     ring.add_row(row(1))
     ring.add_event(2, {"kind": "state"})
@@ -40,7 +42,7 @@ def test_records_are_numbered_from_one_in_their_order():
     assert ring.next == 3
 
 
-def test_what_was_sent_is_kept_until_it_is_released():
+def test_what_was_sent_is_kept_until_it_is_released() -> None:
     ring = Ring()
     for mono_us in range(5):
         ring.add_row(row(mono_us))
@@ -52,7 +54,7 @@ def test_what_was_sent_is_kept_until_it_is_released():
     assert (len(ring), ring.bytes, ring.first) == (0, 0, 6)
 
 
-def test_a_link_that_comes_back_gets_everything_it_does_not_have_again_and_in_order():
+def test_a_link_that_comes_back_gets_everything_it_does_not_have_again_and_in_order() -> None:
     ring = Ring()
     for mono_us in range(6):
         ring.add_row(row(mono_us))
@@ -61,14 +63,14 @@ def test_a_link_that_comes_back_gets_everything_it_does_not_have_again_and_in_or
     assert numbers(drain(ring)) == [3, 4, 5, 6]
 
 
-def test_a_release_never_takes_what_was_not_sent():
+def test_a_release_never_takes_what_was_not_sent() -> None:
     ring = Ring()
     ring.add_row(row(1))
     ring.release(10)
     assert numbers(drain(ring)) == [1]
 
 
-def test_a_full_ring_drops_the_oldest_rows_and_keeps_the_events_and_says_what_is_gone():
+def test_a_full_ring_drops_the_oldest_rows_and_keeps_the_events_and_says_what_is_gone() -> None:
     ring = Ring(cap_bytes=10_000)
     ring.add_event(0, {"kind": "alarm", "alarm": "x"})
     for mono_us in range(1, 200):
@@ -83,7 +85,7 @@ def test_a_full_ring_drops_the_oldest_rows_and_keeps_the_events_and_says_what_is
     assert (gap["t_from_mono_us"], gap["t_to_mono_us"]) == (1, kept[0] - 2)
 
 
-def test_what_was_sent_and_then_dropped_is_a_gap_only_if_link_lost_it():
+def test_what_was_sent_and_then_dropped_is_a_gap_only_if_link_lost_it() -> None:
     ring = Ring(cap_bytes=10_000)
     for mono_us in range(15):
         ring.add_row(row(mono_us))
@@ -96,7 +98,7 @@ def test_what_was_sent_and_then_dropped_is_a_gap_only_if_link_lost_it():
     assert gap["from"] == 6, "5 are safe"
 
 
-def test_events_are_dropped_when_nothing_else_is_left():
+def test_events_are_dropped_when_nothing_else_is_left() -> None:
     ring = Ring(cap_bytes=2_000)
     for mono_us in range(100):
         ring.add_event(mono_us, {"kind": "alarm", "text": "x" * 50})
@@ -105,7 +107,7 @@ def test_events_are_dropped_when_nothing_else_is_left():
     assert gaps(drain(ring))[0]["lane"] == "event"
 
 
-def test_an_event_too_large_for_a_packet_is_refused():
+def test_an_event_too_large_for_a_packet_is_refused() -> None:
     ring = Ring()
     assert not ring.add_event(0, {"kind": "alarm", "text": "x" * MAX_PACKET})
     assert ring.next == 1
@@ -121,7 +123,7 @@ action = st.one_of(
 
 
 @given(st.lists(action, max_size=120))
-def test_every_number_is_stored_by_link_or_held_or_named_in_a_gap(actions):
+def test_every_number_is_stored_by_link_or_held_or_named_in_a_gap(actions: list[tuple[str, int]]) -> None:
     """Link's side: what it received of this connection, of which a prefix becomes durable."""
     ring, durable, received = Ring(cap_bytes=3_000), 0, {}
     stored: dict[int, bytes] = {}

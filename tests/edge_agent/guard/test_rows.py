@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,25 +19,28 @@ OTHER = Schema("module-02", PARTS, cycled=True)
 INVERTER = Schema("inverter", (("poll", ("P", "Q")),), cycled=False)
 
 
+Bad = tuple[tuple[int, str], ...]
+
+
 def sync(t_mono: float) -> Reading:
     return Reading("can", "sync", t_mono, (0,), (0.0,))
 
 
-def part(name: str, t_mono: float, value: float = 1.0, source: str = "module-01", bad=()) -> Reading:
+def part(name: str, t_mono: float, value: float = 1.0, source: str = "module-01", bad: Bad = ()) -> Reading:
     values = (value,) * WIDTH.get(name, 2)
     return Reading(source, name, t_mono, values, values, bad)
 
 
-def rows_of(*arrivals, schemas=(MODULE, OTHER, INVERTER)) -> list[Row]:
-    return Rows(schemas).feed(arrivals)
+def rows_of(*arrivals: Reading | NoData) -> list[Row]:
+    return Rows((MODULE, OTHER, INVERTER)).feed(arrivals)
 
 
-def test_all_modules_of_a_cycle_share_the_time_of_their_sync():
+def test_all_modules_of_a_cycle_share_the_time_of_their_sync() -> None:
     rows = rows_of(sync(1.0), part("pdo1", 1.01), part("pdo1", 1.02, source="module-02"), sync(1.2))
     assert [(row.source, row.mono_us) for row in rows] == [(0, 1_000_000), (1, 1_000_000)]
 
 
-def test_a_row_is_closed_as_soon_as_every_part_of_the_cycle_before_has_come():
+def test_a_row_is_closed_as_soon_as_every_part_of_the_cycle_before_has_come() -> None:
     rows = Rows((MODULE,))
     assert len(rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo6", 1.02), sync(1.2)])) == 1
     assert rows.feed([part("pdo1", 1.21)]) == []
@@ -44,7 +48,7 @@ def test_a_row_is_closed_as_soon_as_every_part_of_the_cycle_before_has_come():
     assert row.mono_us == 1_200_000
 
 
-def test_a_signal_never_seen_since_start_is_left_out_and_one_seen_before_is_stale():
+def test_a_signal_never_seen_since_start_is_left_out_and_one_seen_before_is_stale() -> None:
     rows = Rows((MODULE,))
     rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo4", 1.02), sync(1.2), part("pdo1", 1.21)])
     (row,) = rows.feed([sync(1.4)])
@@ -53,58 +57,58 @@ def test_a_signal_never_seen_since_start_is_left_out_and_one_seen_before_is_stal
     assert row.bad == ((2, "stale"),), "pdo6 was never seen: it is only left out"
 
 
-def test_cells_that_are_not_populated_have_no_place_in_a_row():
+def test_cells_that_are_not_populated_have_no_place_in_a_row() -> None:
     assert MODULE.signals == ("A", "B", "C", "D")
     (row,) = rows_of(sync(1.0), part("pdo4", 1.01, value=3.9, bad=((1, "not_populated"),)), sync(1.2))
     assert row.values[2] == 3.9
     assert row.bad == ()
 
 
-def test_a_bad_value_is_no_number_and_keeps_its_reason():
+def test_a_bad_value_is_no_number_and_keeps_its_reason() -> None:
     (row,) = rows_of(sync(1.0), part("pdo1", 1.01, bad=((1, "out_of_range"),)), sync(1.2))
     assert row.values[0] == 1.0
     assert math.isnan(row.values[1])
     assert row.bad == ((1, "out_of_range"),)
 
 
-def test_a_value_that_is_not_populated_is_left_out_without_a_reason():
+def test_a_value_that_is_not_populated_is_left_out_without_a_reason() -> None:
     (row,) = rows_of(sync(1.0), part("pdo1", 1.01, bad=((1, "not_populated"),)), sync(1.2))
     assert math.isnan(row.values[1])
     assert row.bad == ()
 
 
-def test_a_frame_of_wrong_length_is_told_as_that_and_not_as_stale():
+def test_a_frame_of_wrong_length_is_told_as_that_and_not_as_stale() -> None:
     rows = Rows((MODULE,))
     rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo6", 1.02)])
     arrivals = [sync(1.2), part("pdo1", 1.21), NoData("module-01", "pdo6", 1.22, "wrong_length"), sync(1.4)]
     assert rows.feed(arrivals)[-1].bad == ((3, "wrong_length"),)
 
 
-def test_a_module_that_is_silent_in_a_cycle_makes_no_row():
+def test_a_module_that_is_silent_in_a_cycle_makes_no_row() -> None:
     rows = rows_of(sync(1.0), part("pdo1", 1.01), sync(1.2), sync(1.4), part("pdo1", 1.41), sync(1.6))
     assert [row.mono_us for row in rows] == [1_000_000, 1_400_000]
 
 
-def test_a_part_sent_twice_in_a_cycle_counts_as_sent_last():
+def test_a_part_sent_twice_in_a_cycle_counts_as_sent_last() -> None:
     first = part("pdo1", 1.01, value=1.0, bad=((0, "all_ones"),))
     (row,) = rows_of(sync(1.0), first, part("pdo1", 1.02, value=2.0), sync(1.2))
     assert row.values[:2] == (2.0, 2.0)
     assert row.bad == ()
 
 
-def test_each_poll_is_a_row_of_its_own():
+def test_each_poll_is_a_row_of_its_own() -> None:
     rows = rows_of(part("poll", 5.0, source="inverter"), part("poll", 5.25, source="inverter"))
     assert [(row.source, row.mono_us) for row in rows] == [(2, 5_000_000), (2, 5_250_000)]
 
 
-def test_readings_before_the_first_sync_and_of_other_parts_are_counted():
+def test_readings_before_the_first_sync_and_of_other_parts_are_counted() -> None:
     rows = Rows((MODULE,))
     assert rows.feed([part("pdo1", 0.5), part("pdo9", 0.6), part("poll", 0.7, source="inverter")]) == []
     assert rows.counters["before_first_sync"] == 1
     assert rows.counters["not_recorded"] == 2
 
 
-def test_a_multiplexed_signal_that_is_absent_is_left_out():
+def test_a_multiplexed_signal_that_is_absent_is_left_out() -> None:
     reading = Reading("module-01", "pdo1", 1.01, (1, None), (1.0, None))
     (row,) = rows_of(sync(1.0), reading, sync(1.2))
     assert math.isnan(row.values[1])
@@ -123,7 +127,7 @@ step = st.one_of(
 
 
 @given(st.lists(step, max_size=60), st.lists(st.integers(0, 30_000), min_size=60, max_size=60))
-def test_whatever_arrives_rows_keep_their_form_and_their_times_rise(steps, gaps_us):
+def test_whatever_arrives_rows_keep_their_form_and_their_times_rise(steps: list[Any], gaps_us: list[int]) -> None:
     rows, now_us, made = Rows((MODULE, OTHER, INVERTER)), 0, []
     for one, gap_us in zip(steps, gaps_us, strict=False):
         now_us += gap_us

@@ -1,0 +1,177 @@
+"""The safety core of one guard: rule engine, pure supervisor and alarm book, joined turn by turn. No clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from edge_agent.guard.model import OUTPUT_NAMES, RELAYS, InverterOrder, Level, Output, OutputOrder, State
+from edge_agent.guard.safety import report
+from edge_agent.guard.safety.alarms import Alarm, AlarmBook, Condition
+from edge_agent.guard.safety.engine import Engine, Situation
+from edge_agent.guard.safety.facts import Facts
+from edge_agent.guard.safety.interface import Actions, Durable, DurableWrite, Inputs, Settings
+from edge_agent.guard.safety.sequences import MAIN, OPEN_AT_ONCE
+from edge_agent.guard.safety.state import Supervisor
+from edge_agent.guard.safety.supervisor import initial, step
+from edge_agent.guard.safety.turn import Decision, StepInputs
+from edge_agent.guard.safety.watching import overrun_limits_s
+
+TOKEN_S = 0.2
+SCHEDULE_EVERY_S = 1.0
+Body = dict[str, object]
+Topic = Literal["state/safety", "state/outputs", "state/schedule", "degraded"]
+
+
+class Core:
+    """Implements `interface.SafetyCore`; one owner, the loop's thread."""
+
+    def __init__(self, settings: Settings, durable: Durable, now: float) -> None:
+        self._settings = settings
+        self._engine = Engine(settings, now)
+        self._state = initial(settings, durable, now)
+        self._book = AlarmBook()
+        self._facts = Facts()
+        self._bodies: dict[str, Body] = {}
+        self._alarmed: object = None
+        self._ticket = 0
+        self._pins: Output | None = None
+        self._schedule_at = now
+        self._schedule_state: object = None
+
+    @property
+    def state(self) -> Supervisor:
+        """The supervisor's state, for those who explain."""
+        return self._state
+
+    def turn(self, inputs: Inputs, now: float) -> Actions:
+        """One evaluation: arrivals to the rules, facts to `step`, decisions to orders and bodies."""
+        engine = self._engine
+        for arrival in inputs.arrivals:
+            engine.feed(arrival)
+        engine.tick(self._situation(), now)
+        self._facts = facts = engine.facts()
+        told = StepInputs(
+            facts, tuple(inputs.commands), inputs.broker, inputs.written, inputs.write_failed, inputs.estop_input,
+            self._book.ids,
+        )  # fmt: skip
+        self._state, decision = step(self._settings, self._state, told, now)
+        alarms = self._alarms(inputs, decision, now)
+        mono_us = round(now * 1e6)
+        events = [{**event, "mono_us": mono_us} for event in (*decision.events, *self._read_back())]
+        return Actions(
+            outputs=self._output_order(now),
+            inverter=self._inverter_order(now),
+            answers=decision.answers,
+            events=(*events, *({"kind": "alarm", **alarm.body(now)} for alarm in alarms)),
+            states=self._changed(alarms, now),
+            durable=self._durable(),
+        )
+
+    def snapshot(self, now: float) -> Mapping[str, Mapping[str, object]]:
+        """All states, for a link that has just connected."""
+        mono_us = round(now * 1e6)
+        return {
+            **{topic: {**body, "mono_us": mono_us} for topic, body in self._now_bodies(now).items()},
+            **self._book.bodies(now),
+        }
+
+    def _situation(self) -> Situation:
+        state = self._state
+        relays = state.outputs.mask & RELAYS
+        phase = state.phase
+        resting = phase.state in {State.STANDBY, State.LATCHED} or (
+            phase.state is State.STOPPING and phase.step == OPEN_AT_ONCE and phase.origin is not State.BOOT
+        )
+        closed = relays & MAIN == MAIN if self._settings.profile == "contactor" else not resting
+        return Situation(
+            closed=closed,
+            opened=resting and not relays and self._settings.profile == "contactor",
+            roster=state.vault.record.roster,
+            mode=state.drive.mode,
+            setpoint=state.drive.setpoint,
+        )
+
+    def _output_order(self, now: float) -> OutputOrder | None:
+        if self._settings.profile == "monitor":
+            return None
+        feed = self._state.phase.state is not State.BOOT
+        return OutputOrder(self._state.outputs.mask if feed else Output.NONE, now + TOKEN_S, feed)
+
+    def _inverter_order(self, now: float) -> InverterOrder | None:
+        if self._settings.inverter is None or self._settings.profile == "monitor":
+            return None
+        drive = self._state.drive
+        return InverterOrder(drive.mode, drive.setpoint, now + TOKEN_S, drive.epoch)
+
+    def _durable(self) -> DurableWrite | None:
+        vault = self._state.vault
+        if vault.ticket == self._ticket:
+            return None
+        self._ticket = vault.ticket
+        return DurableWrite(vault.ticket, vault.record)
+
+    def _alarms(self, inputs: Inputs, decision: Decision, now: float) -> list[Alarm]:
+        """The alarm book is only opened when something it depends on has changed."""
+        said = tuple(self._engine.freshness.alarmed(now))
+        late = now < self._state.watch.late_until
+        key = (self._engine.actives, said, late, inputs.estop_input, inputs.write_failed, self._state.latches)
+        changed = []
+        if key != self._alarmed:
+            self._alarmed = key
+            changed = self._book.update(self._present(said, inputs, late=late), self._state.latches, now)
+        acknowledged = [self._book.acknowledge(alarm_id, actor) for alarm_id, actor in decision.acks]
+        return [*changed, *(alarm for alarm in acknowledged if alarm is not None and alarm not in changed)]
+
+    def _present(self, said: tuple[str, ...], inputs: Inputs, *, late: bool) -> Iterator[Condition]:
+        for active in self._engine.actives:
+            yield Condition(active.id, active.level, active.value, active.limit, active.unit, active.effects)
+        for source in said:
+            limit_s = self._engine.freshness.limit_s(source)
+            yield Condition(f"{source}.stale", Level.WARNING, None, limit_s, "s", ("inverter_zero",))
+        if late:
+            yield Condition("guard.overrun", Level.WARNING, None, overrun_limits_s(self._settings)[0], "s")
+        if inputs.estop_input:
+            yield Condition("estop", Level.DANGER, effects=("inverter_zero", "relays_open"))
+        if inputs.write_failed:
+            yield Condition("guard.latch_file", Level.WARNING)
+
+    def _read_back(self) -> Iterator[Body]:
+        """Pins that moved since they were last looked at."""
+        pins, before = self._facts.board.pins, self._pins
+        self._pins = pins
+        if pins is None or before is None or pins == before:
+            return
+        for output, name in OUTPUT_NAMES.items():
+            if (pins ^ before) & output:
+                yield {"kind": "output", "output": name, "readback": int(bool(pins & output))}
+
+    def _now_bodies(self, now: float) -> dict[str, Body]:
+        return {
+            "state/safety": report.safety(self._settings, self._state, self._facts, self._book.worst()),
+            "state/outputs": report.outputs(self._state, self._facts),
+            "state/schedule": report.schedule(self._state, now),
+            "degraded": {"why": self._why(now)},
+        }
+
+    def _why(self, now: float) -> list[str]:
+        failed = self._state.vault.failed
+        return [*self._engine.freshness.sentences(now), *([f"latch file: {failed}"] if failed else [])]
+
+    def _changed(self, alarms: list[Alarm], now: float) -> dict[str, Body]:
+        mono_us = round(now * 1e6)
+        found: dict[str, Body] = {f"alarm/{alarm.id}": alarm.body(now) for alarm in alarms}
+        for topic, body in self._now_bodies(now).items():
+            if body != self._bodies.get(topic) and not (topic == "state/schedule" and self._too_soon(now)):
+                self._bodies[topic] = body
+                found[topic] = {**body, "mono_us": mono_us}
+        return found
+
+    def _too_soon(self, now: float) -> bool:
+        """Only the elapsed seconds of a schedule run on: once a second is enough for them."""
+        programme = self._state.programme
+        key = (programme.state, programme.file, programme.step)
+        if key == self._schedule_state and now - self._schedule_at < SCHEDULE_EVERY_S:
+            return True
+        self._schedule_state, self._schedule_at = key, now
+        return False

@@ -1,0 +1,39 @@
+"""The `state/health` topic: guard's part, the books, queues, drops, clock and the computer's temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import orjson
+
+from edge_agent.link.jobs import Snapshot
+
+_THERMAL = Path("/sys/class/thermal")
+
+
+def health_body(guard: Mapping[str, object], own: Mapping[str, object], snapshot: Snapshot) -> bytes:
+    """The payload. `stored` in the books is what receipts have released, link's own view of the store."""
+    books = dict(snapshot.books)
+    unknown = books.pop("unknown_gaps", 0)
+    books["stored"] = books.pop("released", 0)
+    body = {
+        **guard,
+        **own,
+        "books": books,
+        "unknown_gaps": unknown,
+        "in_flight": snapshot.in_flight,
+        "temperatures_c": _temperatures(),
+    }
+    return orjson.dumps(body)
+
+
+def _temperatures() -> dict[str, float]:
+    """The computer's own thermal zones, where it has any."""
+    found = {}
+    for zone in sorted(_THERMAL.glob("thermal_zone*")):
+        try:
+            found[(zone / "type").read_text().strip()] = int((zone / "temp").read_text()) / 1000
+        except (OSError, ValueError):
+            continue  # a zone without a sensor behind it
+    return found

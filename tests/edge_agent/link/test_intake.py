@@ -1,0 +1,83 @@
+"""Every number of the guard is accounted for once, whatever order, hole or rubbish it comes with."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.link.intake import Intake
+from shared import ipc
+
+SOURCES = {"module-01": ("a", "b"), "inverter": ("current",)}
+
+
+def new(highest: int = 0, early: set[int] | None = None) -> Intake:
+    intake = Intake("s", highest, early or set(), {}, Counter())
+    intake.describe(SOURCES)
+    return intake
+
+
+def row(number: int, mono_us: int = 0) -> bytes:
+    return ipc.pack_row(ipc.Row(number, mono_us or number * 1000, 0, (1.0, math.nan), ((1, "stale"),)))
+
+
+def event(number: int) -> bytes:
+    return ipc.pack_event(ipc.Event(number, number * 1000, {"kind": "state"}))
+
+
+def test_a_number_sent_again_is_skipped_and_counted() -> None:
+    intake = new(highest=2)
+    for number in (1, 2, 3, 3):
+        intake.packet(row(number))
+    assert [len(batch.times_us) for batch in intake.take_rows(0)] == [1]
+    assert intake.counts["resent_by_guard"] == 3
+
+
+def test_an_event_that_was_durable_early_is_no_hole_and_not_taken_twice() -> None:
+    intake = new(highest=2, early={4})
+    for packet in (row(3), event(4), row(5)):
+        intake.packet(packet)
+    assert intake.take_events() == []
+    assert intake.numbers()[1:] == (5, 0)
+
+
+def test_a_hole_is_counted_without_the_events_that_were_durable_early() -> None:
+    intake = new(highest=2, early={4})
+    intake.packet(row(7))
+    assert [(hole.first, hole.last, hole.rows) for hole in intake.take_skipped()] == [(3, 6, 3)]
+    assert intake.numbers() == ("s", 7, 3)
+
+
+def test_times_of_a_source_rise_even_when_the_clock_goes_back() -> None:
+    intake = new()
+    for number in range(1, 4):
+        intake.packet(row(number))
+    first = intake.take_rows(10_000_000)[0].times_us
+    for number in range(4, 7):
+        intake.packet(row(number))
+    second = intake.take_rows(0)[0].times_us
+    assert list(second) == [first[-1] + 1, first[-1] + 2, first[-1] + 3]
+    assert intake.counts["times_clamped"] == 3
+
+
+@given(st.lists(st.one_of(st.integers(1, 40), st.binary(max_size=40)), max_size=60))
+def test_whatever_comes_rows_and_gaps_add_up_to_the_highest_number(items: list[int | bytes]) -> None:
+    intake = new()
+    taken = 0
+    for item in items:
+        intake.packet(row(item) if isinstance(item, int) else b"R" + item[:16])
+        taken += sum(len(batch.times_us) for batch in intake.take_rows(0))
+    numbers = intake.numbers()
+    if numbers.highest < 1000:  # rubbish long enough to hold a number may claim any
+        assert taken + numbers.gaps == numbers.highest
+
+
+@given(st.binary(max_size=200))
+def test_rubbish_never_raises(rubbish: bytes) -> None:
+    intake = new()
+    for kind in (b"R", b"E"):
+        intake.packet(kind + rubbish)
+    assert intake.waiting <= 2

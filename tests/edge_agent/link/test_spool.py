@@ -1,0 +1,185 @@
+"""The file that must not lose: transactions, books, the cap, and files that cannot be read."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from edge_agent.link.books import books, pending
+from edge_agent.link.clock import Clock, Reading
+from edge_agent.link.jobs import OwnEvent
+from edge_agent.link.journal import Journal, RecordSettings
+from edge_agent.link.spool import QUARANTINED, RELEASED, Commit, Entry, Lane, Spool
+from shared import ipc
+from shared.errors import Unavailable
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.sqlite"
+
+
+@pytest.fixture
+def spool(path: Path) -> Iterator[Spool]:
+    with closing(Spool(path)) as one:
+        yield one
+
+
+def entry(spool: Spool, lane: Lane = "tele", rows: int = 5, size: int = 10, offset: int = 0) -> Entry:
+    return Entry(lane, spool.next_seq(lane) + offset, "module-01", rows, 1, 2, b"x" * size)
+
+
+def balanced(found: dict[str, int]) -> bool:
+    return found["produced"] == found["gaps"] + found["quarantined"] + found["spooled"] + found["released"]
+
+
+def test_the_id_and_the_numbering_survive_a_restart_even_when_everything_was_dropped(path: Path) -> None:
+    with closing(Spool(path)) as first:
+        identity = first.id
+        first.commit(Commit((entry(first),), "s", highest=5))
+        first.settle("tele", [1], RELEASED)
+        assert first.drop_settled(10) == 1
+    with closing(Spool(path)) as again:
+        assert (again.id, again.next_seq("tele"), again.next_seq("event")) == (identity, 2, 1)
+        assert again.open_sessions() == {"s": 5}
+    assert len(identity) == 8
+
+
+def test_a_commit_that_fails_changes_nothing(spool: Spool) -> None:
+    one = entry(spool)
+    with pytest.raises(sqlite3.IntegrityError):
+        spool.commit(Commit((one, one), "s", highest=10))
+    assert spool.books()["produced"] == 0
+    assert spool.next_seq("tele") == 1
+    spool.commit(Commit((one,), "s", highest=5))
+    assert balanced(spool.books())
+
+
+def test_receipts_move_rows_from_spooled_to_released_or_quarantined_once(spool: Spool, path: Path) -> None:
+    spool.commit(Commit((entry(spool), entry(spool, offset=1)), "s", highest=10))
+    assert spool.settle("tele", [1, 99], RELEASED) == 1
+    assert spool.settle("tele", [1], RELEASED) == 0
+    assert spool.settle("tele", [2], QUARANTINED) == 1
+    spool.close()
+    assert books(path) == {"produced": 10, "gaps": 0, "quarantined": 5, "spooled": 0, "released": 5, "unknown_gaps": 0}
+    assert list(pending(path)) == []
+
+
+def test_an_early_event_is_counted_before_the_rows_below_it_are_there(spool: Spool) -> None:
+    spool.commit(Commit((entry(spool, "event", rows=1),), "s", early=(7,)))
+    assert spool.books()["produced"] == 1
+    assert spool.numbers("s") == (0, {7})
+    spool.commit(Commit((entry(spool, rows=7),), "s", highest=8))
+    assert spool.numbers("s") == (8, set())
+    assert balanced(spool.books())
+
+
+def test_a_session_that_ended_before_its_rows_came_leaves_gaps(spool: Spool) -> None:
+    spool.commit(Commit((entry(spool, "event", rows=1),), "old", early=(7,)))
+    ended = spool.unfinished("new")
+    assert [tuple(one) for one in ended] == [("old", 7, 6)]
+    spool.commit(Commit(ended=tuple(ended)))
+    assert spool.books() | {"released": 0} == {
+        "produced": 7, "gaps": 6, "quarantined": 0, "spooled": 1, "released": 0, "unknown_gaps": 1,
+    }  # fmt: skip
+    assert spool.unfinished("new") == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"SQLite format 3\0" + b"\xff" * 9000, b"rubbish" * 999])
+def test_a_file_in_any_state_can_be_opened(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with closing(Spool(path)) as spool:
+        spool.commit(Commit((entry(spool),), "s", highest=5))
+        assert spool.books()["spooled"] == 5
+
+
+def test_a_file_damaged_inside_is_set_aside_and_kept(path: Path) -> None:
+    with closing(Spool(path)) as spool:
+        for _ in range(50):
+            spool.commit(Commit((entry(spool, size=2000),), "s"))
+    whole = bytearray(path.read_bytes())
+    rng = random.Random(1)
+    for _ in range(200):
+        whole[rng.randrange(4096, len(whole))] ^= 0xFF
+    path.write_bytes(whole)
+    with closing(Spool(path)) as spool:
+        assert spool.set_aside == path.with_name("spool.sqlite.corrupt-1")
+        assert spool.set_aside.read_bytes() == bytes(whole)
+        assert spool.books()["produced"] == 0
+
+
+def test_a_spool_of_another_layout_is_not_touched_but_set_aside(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+        db.execute("CREATE TABLE something (x)")
+    with closing(Spool(path)) as spool:
+        assert spool.set_aside is not None
+
+
+def test_the_books_of_a_file_that_is_not_there_are_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="absent"):
+        books(tmp_path / "absent.sqlite")
+
+
+def test_ids_of_commands_are_remembered_with_their_answers_and_the_oldest_forgotten(spool: Spool) -> None:
+    for number in range(5):
+        spool.remember_command(f"c{number}", 1000 + number, {"id": f"c{number}"}, keep=3)
+    assert spool.commands() == {f"c{number}": {"id": f"c{number}"} for number in (2, 3, 4)}
+    spool.remember_command("later", 1000 + 90_000, {"id": "later"}, keep=3)
+    assert list(spool.commands()) == ["later"]
+
+
+def full_journal(spool: Spool, path: Path) -> Journal:
+    settings = RecordSettings(path, 8_000_000, 1_000_000, 1.0, ("pc-1",), "boot")
+    return Journal(spool, settings, Clock(Reading(0, 0, synced=True)), {})
+
+
+def test_the_cap_takes_stored_messages_first_then_old_telemetry_and_records_the_loss(spool: Spool, path: Path) -> None:
+    journal = full_journal(spool, path)
+    journal.hello("s", {"module-01": ("a",) * 1})
+    for _ in range(40):
+        spool.commit(Commit(tuple(entry(spool, size=30_000, offset=index) for index in range(8)), "s", 0, gaps=0))
+        spool.commit(Commit((entry(spool, "event", rows=1),)))
+        spool.settle("tele", [spool.next_seq("tele") - 1], RELEASED)
+        journal.trim(lambda lane: [1] if lane == "tele" else [], lambda _lost: None)
+        assert spool.used_bytes() <= 4_000_000
+    found = spool.books()
+    assert found["gaps"] > 0
+    assert found["gaps"] + found["spooled"] + found["released"] == 40 * (8 * 5 + 1) + journal_events(spool)
+    assert spool.message("tele", 1) is not None  # on its way: not dropped
+    assert spool.message("event", 1) is not None  # events last
+    assert path.stat().st_size <= 8_000_000
+
+
+def journal_events(spool: Spool) -> int:
+    """Gap records the journal added by itself."""
+    return sum(1 for _, source, _ in spool.pending("event", 0, 1000) if source == "gap")
+
+
+def test_all_that_guard_sent_is_durable_in_one_commit_and_released_up_to_there(spool: Spool, path: Path) -> None:
+    journal = full_journal(spool, path)
+    journal.hello("s", {"module-01": ("a",), "inverter": ("current",)})
+    packets = [ipc.pack_row(ipc.Row(n, n * 1000, n % 2, (float(n),), ())) for n in range(1, 11)]
+    packets.append(ipc.pack_event(ipc.Event(11, 11_000, {"kind": "alarm", "alarm": "x"})))
+    assert journal.take(packets)
+    journal.own.append(OwnEvent("session", {"session": "x"}))
+    journal.commit_events()
+    assert spool.numbers("s") == (0, {11})
+    durable, fresh = journal.flush()
+    assert durable is not None
+    assert tuple(durable) == ("s", 11)
+    assert fresh == [1, 2]
+    assert spool.books() == {
+        "produced": 12,
+        "gaps": 0,
+        "quarantined": 0,
+        "spooled": 12,
+        "released": 0,
+        "unknown_gaps": 0,
+    }
+    assert journal.flush() == (None, [])

@@ -1,0 +1,163 @@
+"""Real sketches on simavr's ATmega328P: `parts` builds them, `uno` steps a board in virtual time, `live_uno` runs one on a pty."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.guard.codecs.arduino import Status, framed, parse_status
+
+FIRMWARE = Path(__file__).parents[2] / "firmware"
+BUILD = FIRMWARE / "build"
+NEEDED = {
+    "gcc-avr": "/usr/bin/avr-gcc",
+    "avr-libc": "/usr/lib/avr/include/avr/io.h",
+    "arduino-core-avr": "/usr/share/arduino/hardware/arduino/avr/cores/arduino/Arduino.h",
+    "libsimavr-dev": "/usr/include/simavr/sim_avr.h",
+    "libelf-dev": "/usr/include/libelf.h",
+    "g++": "/usr/bin/g++",
+    "make": "/usr/bin/make",
+}
+OUTPUT_PINS = {"pump": 6, "fan": 7, "relay1": 5, "relay2": 3, "relay3": 4}
+
+
+class Board:
+    """The simulated Uno and all it has shown so far: `pins` now, `changes` (µs, pin, state), `resets` (MCUSR, µs)."""
+
+    def __init__(self, sketch: str, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [BUILD / "uno", BUILD / f"{sketch}.elf", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._to, self._from = self.process.stdin, self.process.stdout
+        self._rest = b""
+        self.path = ""
+        self.now_us = 0
+        self.pins: dict[int, str] = {}
+        self.changes: list[tuple[int, int, str]] = []
+        self.resets: list[tuple[str, int]] = []
+        self.sent: list[tuple[int, bytes]] = []
+        self.remarks: list[str] = []
+        self._meanings: dict[str, Callable[[list[str]], None]] = {
+            "pty": lambda words: setattr(self, "path", words[0]),
+            "pin": self._pin_changed,
+            "reset": lambda words: self.resets.append((words[0], int(words[1]))),
+            "out": lambda words: self.sent.append((int(words[1]), bytes.fromhex(words[0]))),
+            "ran": lambda words: setattr(self, "now_us", int(words[0])),
+        }
+
+    def tell(self, *lines: str) -> None:
+        """Commands for the board, see firmware/harness/uno.c."""
+        self._to.write("".join(f"{line}\n" for line in lines).encode("ascii"))
+
+    def send(self, data: bytes) -> None:
+        """Bytes into the board's UART, at its own baud rate."""
+        self.tell(f"send {data.hex()}")
+
+    def command(self, session: str, seq: int, mask: int) -> None:
+        """A v2 command."""
+        self.send(framed(f"C,{session},{seq},{mask:02X}".encode("ascii")))
+
+    def adc(self, channel: int, counts: int) -> None:
+        """The voltage that the ADC shows as `counts`."""
+        self.tell(f"adc {channel} {-(-counts * 5000 // 1023)}")
+
+    def run(self, ms: int) -> list[Status]:
+        """Let virtual time pass; the status lines sent meanwhile."""
+        before, known = len(self.sent), self.now_us
+        self.tell(f"run {ms}")
+        while self.now_us == known:
+            self.listen()
+        return [parse_status(data.rstrip(b"\n")) for _, data in self.sent[before:] if data.startswith(b"#S")]
+
+    def last(self, ms: int) -> Status:
+        """Let virtual time pass; the last status line sent meanwhile."""
+        return self.run(ms)[-1]
+
+    def listen(self) -> None:
+        """Take in what the board shows; waits until there is something."""
+        data = os.read(self._from.fileno(), 1 << 16)
+        assert data, f"the simulated board ended: {self.remarks}"
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            word, *words = line.decode("ascii", "replace").split(" ")
+            self._meanings.get(word, lambda words, word=word: self.remarks.append(f"{word} {words}"))(words)
+
+    def high(self) -> set[str]:
+        """Names of the outputs that are on."""
+        return {name for name, pin in OUTPUT_PINS.items() if self.pins.get(pin) == "1"}
+
+    def _pin_changed(self, words: list[str]) -> None:
+        pin, state, at_us = int(words[0]), words[1], int(words[2])
+        self.pins[pin] = state
+        self.changes.append((at_us, pin, state))
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(5)
+        self._to.close()
+        self._from.close()
+
+
+class LiveBoard(Board):
+    """A board on a pty in real time; `path` is the port."""
+
+    def __init__(self, sketch: str, *options: str) -> None:
+        super().__init__(sketch, "--live", *options)
+        while not self.path:
+            self.listen()
+        os.set_blocking(self._from.fileno(), False)
+
+    def look(self) -> None:
+        """Take in what there is, without waiting."""
+        try:
+            while True:
+                self.listen()
+        except BlockingIOError:
+            return
+
+
+@pytest.fixture(scope="session")
+def parts() -> Path:
+    """The build folder with the sketches, their test builds, the simulated board and the pure code as a library."""
+    missing = sorted(package for package, file in NEEDED.items() if not Path(file).exists())
+    if missing or shutil.which("make") is None:
+        pytest.skip(f"FIRMWARE NOT TESTED: Debian packages missing: {' '.join(missing)}")
+    built = subprocess.run(["make", "-C", FIRMWARE, "test-parts"], capture_output=True, text=True, check=False, timeout=100)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return BUILD
+
+
+@pytest.fixture
+def uno(parts: Path) -> Iterator[Callable[..., Board]]:
+    """Makes boards that stand still until `run`; all of them end with the test."""
+    yield from _boards(parts, Board)
+
+
+@pytest.fixture
+def live_uno(parts: Path) -> Iterator[Callable[..., LiveBoard]]:
+    """Makes boards on ptys in real time; all of them end with the test."""
+    yield from _boards(parts, LiveBoard)
+
+
+def _boards(parts: Path, kind: type[Board]) -> Iterator[Callable[..., Board]]:
+    assert (parts / "uno").exists()
+    made: list[Board] = []
+
+    def make(sketch: str = "cellguard", *options: str) -> Board:
+        made.append(kind(sketch, *options))
+        return made[-1]
+
+    yield make
+    for board in made:
+        board.close()
