@@ -18,7 +18,7 @@ from shared.messages import COMMANDS, command_class
 from shared.mqtt import Message
 from shared.topics import ROOT, Topic, node_root, parse
 
-HEARTBEAT_S = 4.0
+HEARTBEAT_S, FRESH_S = 4.0, 1.0
 
 
 class NoAnswer(CellguardError):
@@ -178,9 +178,8 @@ class Operator:
         return payload
 
     def _fresh_heartbeat(self) -> str:
-        """A heartbeat that came this moment; an older one could be too old when it gets back."""
-        before = self.view.heartbeat
-        if not self.watch(HEARTBEAT_S, lambda view: view.heartbeat != before):
+        """A heartbeat heard within the last second; an older one could be too old when it gets back."""
+        if not self.watch(HEARTBEAT_S, _has_fresh_heartbeat):
             state = self.view.status.get("state", "unknown")
             raise NoAnswer(
                 f"no heartbeat from {self.node} within {HEARTBEAT_S:g} s (its status: {state}); nothing was sent"
@@ -198,6 +197,11 @@ class Operator:
     def _show(self, message: Message) -> Mapping[str, Any]:
         mine = message.topic.startswith(f"{self._root}/")
         return self.view.take(message, time.monotonic()) if mine else {}
+
+
+def _has_fresh_heartbeat(view: View) -> bool:
+    age = view.age_s("hb", time.monotonic())
+    return age is not None and age < FRESH_S
 
 
 def _shown(value: object) -> str:

@@ -24,6 +24,7 @@ class View:
         self.alarms: dict[str, Body] = {}
         self.heartbeat = ""
         self.receipts = 0
+        self.telemetry_stored = False
         self.malformed = 0
         self._arrived: dict[str, float] = {}
 
@@ -81,6 +82,7 @@ class View:
             self.alarms[rest] = body
         elif kind == "receipt":
             self.receipts += 1
+            self.telemetry_stored |= body.get("lane") == "tele" and bool(body.get("ranges"))
 
 
 LEVELS = ("OK", "WARNING", "DANGER", "FAULT", "CRITICAL")

@@ -91,6 +91,7 @@ class Connection:
         self.ended = ""
         self.too_new = False
         self.taken_over = False
+        self._leaving = False
         self.in_flight = 0
         self.window = WINDOW
         self.max_packet = MAX_PACKET
@@ -172,6 +173,7 @@ class Connection:
 
     def leave(self) -> None:
         """Say goodbye, so that the broker does not publish the will."""
+        self._leaving = True
         self._client.disconnect()
 
     def close(self) -> None:
@@ -200,6 +202,8 @@ class Connection:
     def _disconnected(
         self, _client: paho.Client, _data: object, flags: paho.DisconnectFlags, reason: ReasonCode, _more: object
     ) -> None:
+        if self._leaving:
+            self.ended = "disconnected"
         if self.ended:  # paho calls this up to twice for one loss: the first reason stands
             return
         if flags.is_disconnect_packet_from_server:

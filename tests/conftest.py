@@ -18,13 +18,13 @@ WaitUntil = Callable[..., object]
 _TURN_S = 0.02
 
 
-def wait_for(condition: Callable[[], T], seconds: float, what: str) -> T:
-    """The first true value of `condition`; fails the test, naming `what`, when none came in time."""
+def wait_for(condition: Callable[[], T], seconds: float, what: str | Callable[[], str]) -> T:
+    """The first true value of `condition`; fails the test, naming `what` as it then is, when none came in time."""
     pause = threading.Event()
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:g} s for {what}", pytrace=False)
+            pytest.fail(f"waited {seconds:g} s for {what() if callable(what) else what}", pytrace=False)
         pause.wait(_TURN_S)
     return value
 

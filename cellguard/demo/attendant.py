@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 from cellguard.listener import Listener
@@ -15,7 +16,8 @@ from shared.errors import CellguardError, Unavailable
 from shared.mqtt import BrokerSettings
 
 ASK_S = 2.0
-AGAIN_S = 1.0
+AGAIN_S = 0.5
+PATIENCE_S = 5.0
 _TURN_S = 0.2
 _OPEN_S = 4.0
 _AT_REST = ("STANDBY", "LATCHED")
@@ -35,7 +37,7 @@ class Attendant:
 
     def __init__(self, meant: Meant, say: Callable[[str], None]) -> None:
         self.stored = threading.Event()
-        """Set at the first receipt: telemetry is in the store."""
+        """Set at the first receipt for telemetry."""
         self.view = View()
         self._meant = meant
         self._say = say
@@ -43,6 +45,7 @@ class Attendant:
         self._has_run = False
         self._next_try = 0.0
         self._said = ""
+        self._refused_since = inf
         self._thread = threading.Thread(target=self._run, name="attendant", daemon=True)
 
     def start(self) -> None:
@@ -67,7 +70,7 @@ class Attendant:
         self.view = operator.view
         while not self._leaving.is_set():
             operator.watch(_TURN_S)
-            if self.view.receipts:
+            if self.view.telemetry_stored:
                 self.stored.set()
             if self.stored.is_set() and time.monotonic() >= self._next_try:
                 self._drive(operator)
@@ -102,7 +105,12 @@ class Attendant:
             answer = operator.ask(target, body, timeout_s=ASK_S)
         except (NoAnswer, Unavailable):
             return  # what became of it shows in the guard's state
-        if answer.status == "rejected":
+        if answer.status != "rejected":
+            self._refused_since = inf
+            return
+        # right after the start a device may still be waking up: only what lasts is worth a word
+        self._refused_since = min(self._refused_since, time.monotonic())
+        if time.monotonic() - self._refused_since > PATIENCE_S:
             self._tell(_refusal(target, body, answer))
 
     def _tell(self, sentence: str) -> None:

@@ -132,6 +132,7 @@ class Children:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=log,
+                    env={**os.environ, "CELLGUARD_LOG_LEVEL": "debug"},  # its log file holds tracebacks
                     process_group=0,  # Ctrl-C is for the demo, which ends its children in order
                 )
             except OSError as error:

@@ -47,8 +47,8 @@ cellguard demo: {options.modules} modules of {options.cells} cells, profile {opt
 
 Try in another terminal:
 {tries}
-  {f"cellguard export --archive {folders.archive} --format csv":<44}
-  {f"mosquitto_sub -p {options.port} -v -t 'cellguard/#'":<44}
+  cellguard export --archive {folders.archive} --format csv
+  mosquitto_sub -p {options.port} -v -t 'cellguard/#'
 Make a module hot and watch the circuit open:
   echo '{heat}' | nc -U -q1 {folders.control}
 Ctrl-C ends it: outputs safe, books printed, nothing left running.

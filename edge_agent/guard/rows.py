@@ -41,7 +41,11 @@ class _Place:
 
 @dataclass(slots=True)
 class _Open:
-    """The row of one source that is being filled, and what is known of its source since start."""
+    """The row of one source that is being filled, and what is known of its source since start.
+
+    `awaited`: the parts of the cycle before in their order. `late`: the last of them, which a busy bus carries only after the
+    next SYNC; the row stays open for them, as long as they come first and in their order.
+    """
 
     index: int
     width: int
@@ -49,11 +53,13 @@ class _Open:
     cycled: bool
     values: list[float] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
-    arrived: set[str] = field(default_factory=set)
+    arrived: dict[str, None] = field(default_factory=dict)  # an ordered set
     reasons: dict[str, str] = field(default_factory=dict)
-    awaited: frozenset[str] = frozenset()
+    awaited: tuple[str, ...] = ()
+    late: list[str] = field(default_factory=list)
     ever: set[str] = field(default_factory=set)
     closed: bool = False
+    time_us: int = 0
     last_us: int = -1
 
 
@@ -64,7 +70,13 @@ class Rows:
         self._open = {schema.source: _opened(index, schema) for index, schema in enumerate(schemas)}
         self._cycled = [row for row in self._open.values() if row.cycled]
         self._cycle_us = -1
-        self.counters = {"rows": 0, "not_recorded": 0, "after_row_was_closed": 0, "before_first_sync": 0}
+        self.counters = {
+            "rows": 0,
+            "not_recorded": 0,
+            "after_row_was_closed": 0,
+            "before_first_sync": 0,
+            "after_next_sync": 0,
+        }
 
     def feed(self, arrivals: Sequence[Reading | NoData | Opened]) -> list[Row]:
         """The rows that are complete after these arrivals."""
@@ -87,18 +99,38 @@ class Rows:
             self.counters["not_recorded"] += 1
         elif not row.cycled:
             _fill(row, reading, place)
-            done.append(_close(row, int(reading.t_mono * MICROSECONDS)))
+            row.time_us = int(reading.t_mono * MICROSECONDS)
+            done.append(_close(row))
+            _begin(row)
         elif self._cycle_us < 0:
             self.counters["before_first_sync"] += 1
-        elif row.closed:
-            # first seen, or later than the frames this module sent in the cycle before: it is waited for from now on
-            row.arrived.add(reading.part)
+        else:
+            self._answer(row, reading, place, done)
+
+    def _answer(self, row: _Open, reading: Reading, place: _Place, done: list[Row]) -> None:
+        if row.late:
+            is_late = reading.part == row.late[0]
+            if is_late:
+                self.counters["after_next_sync"] += 1
+                _fill(row, reading, place)
+                del row.late[0]
+                if row.late:
+                    return
+            done.append(_close(row))
+            _begin(row)
+            if is_late:
+                return
+        if row.closed:
+            # first seen, or after a cycle in which it was missing: it is waited for from now on
+            row.arrived[reading.part] = None
             row.ever.add(reading.part)
             self.counters["after_row_was_closed"] += 1
-        else:
-            _fill(row, reading, place)
-            if row.awaited and row.arrived >= row.awaited:
-                done.append(_close(row, self._cycle_us))
+            return
+        if not row.arrived:
+            row.time_us = self._cycle_us
+        _fill(row, reading, place)
+        if row.awaited and row.arrived.keys() >= set(row.awaited):
+            done.append(_close(row))
 
     def _no_data(self, missing: NoData) -> None:
         row = self._open.get(missing.source)
@@ -108,11 +140,11 @@ class Rows:
     def _sync(self, mono_us: int, done: list[Row]) -> None:
         for row in self._cycled:
             if row.arrived and not row.closed:
-                done.append(_close(row, self._cycle_us))
-            row.awaited = frozenset(row.arrived)
-            row.arrived.clear()
-            row.reasons.clear()
-            row.closed = False
+                if not row.late and (late := _tail(row)):
+                    row.late = late
+                    continue
+                done.append(_close(row))
+            _begin(row)
         self._cycle_us = mono_us
 
 
@@ -146,21 +178,35 @@ def _fill(row: _Open, reading: Reading, place: _Place) -> None:
             row.values[target] = NAN
             if reason != "not_populated":
                 row.bad.append((target, reason))
-    row.arrived.add(reading.part)
+    row.arrived[reading.part] = None
     row.ever.add(reading.part)
 
 
-def _close(row: _Open, mono_us: int) -> Row:
-    for part in row.ever - row.arrived:
+def _tail(row: _Open) -> list[str]:
+    """The awaited parts that are missing, if they are the last ones of their order and not all."""
+    missing = [part for part in row.awaited if part not in row.arrived]
+    count = len(missing)
+    return missing if 0 < count < len(row.awaited) and row.awaited[-count:] == tuple(missing) else []
+
+
+def _close(row: _Open) -> Row:
+    """The row as it stands; what was seen before and is missing now is stale."""
+    for part in row.ever - row.arrived.keys():
         place = row.places[part]
         reason = row.reasons.get(part, "stale")
         row.bad.extend((index, reason) for index in range(place.start, place.start + place.size))
-    row.last_us = max(mono_us, row.last_us + 1)
+    row.last_us = max(row.time_us, row.last_us + 1)
     done = Row(0, row.last_us, row.index, tuple(row.values), tuple(row.bad))
     row.values = [NAN] * row.width
     row.bad = []
     row.closed = True
-    if not row.cycled:
-        row.arrived.clear()
-        row.closed = False
     return done
+
+
+def _begin(row: _Open) -> None:
+    """A new cycle."""
+    row.awaited = tuple(row.arrived)
+    row.arrived.clear()
+    row.reasons.clear()
+    row.late.clear()
+    row.closed = False

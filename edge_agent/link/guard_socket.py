@@ -102,4 +102,4 @@ class GuardSocket:
         self._out.clear()
         self._retry_at = now + _DELAY_MIN_S
         self.counts["guard_disconnects"] += 1
-        log.warning("guard: %s", reason)
+        log.info("guard: %s", reason)

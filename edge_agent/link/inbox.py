@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections import Counter, deque
+from collections.abc import Mapping
 
 from edge_agent.link.commands import Arrived
-from edge_agent.link.jobs import BrokerUp, ReceiptArrived, Report
+from edge_agent.link.jobs import BrokerUp, CollectorSaid, ReceiptArrived, Report
 from shared.mqtt import Message
+
+ForRecorder = ReceiptArrived | CollectorSaid | BrokerUp
 
 URGENT = frozenset({"estop", "contactor"})
 """Targets that a flood of others cannot push out."""
@@ -15,11 +18,15 @@ _URGENT_MOST, _ORDINARY_MOST, _RECEIPTS_MOST = 100, 400, 1000
 
 
 class Inbox:
-    """Put from any thread, take on the front's. Reports are never dropped: the recorder sends few."""
+    """Put from any thread, take on the front's. Reports are never dropped: the recorder sends few.
 
-    def __init__(self, root: str) -> None:
+    `collectors`: status topic → name of those whose receipts are believed.
+    """
+
+    def __init__(self, root: str, collectors: Mapping[str, str]) -> None:
         self._prefix = f"{root}/"
-        self._jobs: deque[ReceiptArrived | BrokerUp] = deque()
+        self._collectors = collectors
+        self._jobs: deque[ForRecorder] = deque()
         self._urgent: deque[Arrived] = deque()
         self._ordinary: deque[Arrived] = deque()
         self._reports: deque[Report] = deque()
@@ -34,20 +41,22 @@ class Inbox:
         return self._wake_in
 
     def message(self, message: Message) -> None:
-        """A receipt or a command from the broker; dropped and counted when too many wait."""
+        """A receipt, a command or a collector's status; dropped and counted when too many wait."""
         below = message.topic.removeprefix(self._prefix)
         if below == "receipt":
             self._job(ReceiptArrived(message.payload, message.retain))
         elif below.startswith("cmd/"):
             reply = message.response_topic, message.correlation
             self._command(Arrived(below.removeprefix("cmd/"), message.payload, message.retain, *reply))
+        elif message.topic in self._collectors:
+            self._job(CollectorSaid(self._collectors[message.topic], message.payload, message.retain))
 
     def broker(self, connected: bool, _reason: str) -> None:
         """The broker came or went."""
         if connected:
             self._job(BrokerUp())
 
-    def _job(self, job: ReceiptArrived | BrokerUp) -> None:
+    def _job(self, job: ForRecorder) -> None:
         if len(self._jobs) >= _RECEIPTS_MOST:
             self.counts["receipts_dropped"] += 1
             return
@@ -89,7 +98,7 @@ class Inbox:
                 taken.append(lane.popleft())
         return taken
 
-    def take_jobs(self) -> list[ReceiptArrived | BrokerUp]:
+    def take_jobs(self) -> list[ForRecorder]:
         """What is for the recorder."""
         return [self._jobs.popleft() for _ in range(len(self._jobs))]
 

@@ -26,6 +26,14 @@ class ReceiptArrived(NamedTuple):
     retained: bool
 
 
+class CollectorSaid(NamedTuple):
+    """The status of a collector whose receipts we believe."""
+
+    name: str
+    payload: bytes
+    retained: bool
+
+
 class OwnEvent(NamedTuple):
     """An event of link itself."""
 
@@ -44,7 +52,7 @@ class BrokerUp(NamedTuple):
     """The broker was (re)connected."""
 
 
-Job = Hello | Packets | ReceiptArrived | OwnEvent | Answered | BrokerUp
+Job = Hello | Packets | ReceiptArrived | CollectorSaid | OwnEvent | Answered | BrokerUp
 
 
 class Durable(NamedTuple):

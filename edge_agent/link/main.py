@@ -38,7 +38,8 @@ def run(config: EdgeConfig) -> int:
     """Run link until SIGTERM or SIGINT; returns the exit code. Raises ConfigError on an unreadable key or password."""
     session = secrets.token_hex(4)
     root = topics.node_root(config.node.site, config.node.name)
-    clock, inbox = Clock(clocks.read_kernel()), Inbox(root)
+    collectors = {f"{topics.collector_root(config.node.site, name)}/status": name for name in config.mqtt.receipts_from}
+    clock, inbox = Clock(clocks.read_kernel()), Inbox(root, collectors)
 
     def last_words(why: str) -> bytes:
         return offline(session, Moment(0.0, clock.now_us(), clock.state, (why,)))
@@ -46,7 +47,7 @@ def run(config: EdgeConfig) -> int:
     mqtt = Mqtt(
         broker_settings(config),
         will=(f"{root}/status", last_words("the connection was lost")),
-        subscriptions=[(f"{root}/cmd/#", 1), (f"{root}/receipt", 1)],
+        subscriptions=[(f"{root}/cmd/#", 1), (f"{root}/receipt", 1), *((topic, 1) for topic in collectors)],
         on_message=inbox.message,
         on_state=inbox.broker,
     )

@@ -14,6 +14,7 @@ from edge_agent.link.clock import Clock
 from edge_agent.link.jobs import (
     Answered,
     BrokerUp,
+    CollectorSaid,
     Hello,
     Job,
     Opened,
@@ -192,6 +193,8 @@ class Recorder:
                 opened.journal.hello(session, sources)
             case ReceiptArrived(payload, retained):
                 self._receipt(opened, payload, retained=retained)
+            case CollectorSaid(name, payload, retained):
+                opened.uplink.collector(name, payload, retained=retained, now=time.monotonic())
             case OwnEvent():
                 opened.journal.own.append(job)
             case Answered(identifier, answer):

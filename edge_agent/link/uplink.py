@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import orjson
 from pydantic import ValidationError
 
 from edge_agent.link.spool import LANES, Dropped, Lane
@@ -62,6 +63,7 @@ class Uplink:
         self._bytes = 0
         self._cursor: dict[Lane, int] = dict.fromkeys(LANES, 0)
         self._ahead: dict[Lane, deque[Fetched]] = {lane: deque() for lane in LANES}
+        self._collectors: dict[str, str] = {}
         self._fresh: deque[int] = deque(maxlen=_FRESH)
         self.has_more = False
         self.counts: Counter[str] = Counter()
@@ -74,6 +76,22 @@ class Uplink:
 
     def reconnected(self, now: float) -> None:
         """Everything without a receipt may be sent again at once; the broker may have lost it."""
+        self._collectors.clear()
+        self._all_due(now)
+
+    def collector(self, name: str, payload: bytes, *, retained: bool, now: float) -> None:
+        """A collector said how it is: one that has just come missed what was sent before, so that is due again."""
+        try:
+            body = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            body = None
+        there = isinstance(body, dict) and body.get("state") in {"online", "degraded"}
+        since = str(body.get("since")) if there else ""
+        if since and since != self._collectors.get(name) and not retained:
+            self._all_due(now)
+        self._collectors[name] = since
+
+    def _all_due(self, now: float) -> None:
         for sent in self._all_sent():
             sent.due = now
             sent.delay_s = FIRST_RESEND_S

@@ -1,8 +1,9 @@
 /* A simulated Uno (simavr's ATmega328P) that runs a real sketch, for the tests. It speaks lines on stdin and stdout.
  *
- *   uno SKETCH.elf [--live] [--reset-on-open] [--boot-loader MS] [--speed FACTOR]
+ *   uno SKETCH.elf [--live] [--reset-on-open] [--boot-loader MS] [--speed FACTOR] [--noise RATE]
  *
  * Without --live virtual time stands still until `run`; with it the UART is a pty and time is paced (FACTOR 1 = real time).
+ * --noise disturbs that share of the bytes on the pty, in both directions.
  *
  * stdin:   adc CHANNEL MILLIVOLT | ground LEVEL | send HEX | reset | run MS | quit        (end of file quits too)
  * stdout:  pty PATH               where the UART is, --live only
@@ -54,7 +55,7 @@ enum {
 static avr_t *avr;
 static bool live, reset_on_open, has_boot_loader;
 static avr_cycle_count_t boot_loader_cycles, mute_until, run_until;
-static double speed = 1.0;
+static double speed = 1.0, noise = 0.0;
 
 static int master = -1;
 static bool port_open;
@@ -74,6 +75,8 @@ static void fail(const char *what) {
 }
 
 static unsigned long long now_us(void) { return avr->cycle / CYCLES_PER_US; }
+
+static uint8_t disturbed(uint8_t byte) { return noise > 0.0 && drand48() < noise ? byte ^ 1 << lrand48() % 8 : byte; }
 
 /* ---- what the chip does ---- */
 
@@ -107,7 +110,7 @@ static void say_out(void) {
 
 static void on_uart(avr_irq_t *irq, uint32_t value, void *param) {
   (void)irq, (void)param;
-  const uint8_t byte = value;
+  const uint8_t byte = disturbed(value);
   if (live) {
     if (port_open && write(master, &byte, 1) < 0 && errno != EAGAIN && errno != EIO) fail("cannot write to the pty");
     return;
@@ -196,7 +199,7 @@ static void read_pty(void) {
   port_open = open_now;
   uint8_t bytes[256];
   const ssize_t got = state.revents & POLLIN ? read(master, bytes, sizeof bytes) : 0;
-  for (ssize_t i = 0; i < got; ++i) enqueue(bytes[i]);
+  for (ssize_t i = 0; i < got; ++i) enqueue(disturbed(bytes[i]));
 }
 
 /* One byte per byte time of the sketch's own baud rate; the boot loader swallows what comes before the sketch runs. */
@@ -316,6 +319,7 @@ int main(int count, char **words) {
       has_boot_loader = true;
       boot_loader_cycles = (avr_cycle_count_t)atoi(words[++i]) * 1000 * CYCLES_PER_US;
     } else if (strcmp(words[i], "--speed") == 0 && i + 1 < count) speed = atof(words[++i]);
+    else if (strcmp(words[i], "--noise") == 0 && i + 1 < count) noise = atof(words[++i]);
     else fail("an option it does not know");
   }
   make_chip(words[1]);

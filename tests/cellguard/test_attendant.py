@@ -26,7 +26,7 @@ class Guardlike:
         self.node.keep("state/schedule", {"state": schedule})
 
     def store(self) -> None:
-        self.node.say("receipt", {"collector": "pc-1"})
+        self.node.say("receipt", {"collector": "pc-1", "lane": "tele", "ranges": [[1, 5]]})
 
     def obey(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         word = str(command["action"])

@@ -1,16 +1,22 @@
-"""Real sketches on simavr's ATmega328P: `parts` builds them, `uno` steps a board in virtual time, `live_uno` runs one on a pty."""
+"""Real sketches on simavr's ATmega328P: `uno` steps a board in virtual time, `live_uno` runs one on a pty for a `host`."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from edge_agent.guard.codecs.arduino import Status, framed, parse_status
+from edge_agent.guard.devices.arduino import ArduinoV1, ArduinoV2
+from edge_agent.guard.devices.runner import Runner
+from edge_agent.guard.model import Output, OutputOrder, Reading
+from edge_agent.guard.ports import Arrival
 
 FIRMWARE = Path(__file__).parents[2] / "firmware"
 BUILD = FIRMWARE / "build"
@@ -125,6 +131,67 @@ class LiveBoard(Board):
                 self.listen()
         except BlockingIOError:
             return
+
+
+class Host:
+    """The guard's own driver on its supervised thread, with this as its inbox; `latest` readings by part."""
+
+    def __init__(self, device: ArduinoV1 | ArduinoV2) -> None:
+        self.device = device
+        self.arrivals: list[tuple[float, Arrival]] = []
+        self.latest: dict[str, Reading] = {}
+        self._news = threading.Condition()
+        self._runner = Runner(device, self)
+        device.permit_open()
+        self._runner.start()
+
+    def put(self, arrivals: Sequence[Arrival]) -> None:
+        """The runner's inbox."""
+        with self._news:
+            for arrival in arrivals:
+                self.arrivals.append((time.monotonic(), arrival))
+                if isinstance(arrival, Reading):
+                    self.latest[arrival.part] = arrival
+            self._news.notify_all()
+
+    def order(self, mask: int, valid_s: float = 60.0) -> float:
+        """Order the outputs; when that was."""
+        now = time.monotonic()
+        self.device.order_outputs(OutputOrder(Output(mask), now + valid_s))
+        return now
+
+    def wait(self, condition: Callable[[], object], seconds: float, what: str) -> float:
+        """Until the condition holds at an arrival; when that was."""
+        with self._news:
+            if not self._news.wait_for(condition, seconds):
+                pytest.fail(f"waited {seconds:g} s for {what}; counters {self._runner.counters()}", pytrace=False)
+        return time.monotonic()
+
+    def pins(self) -> int | None:
+        """The output pins that the board last read back."""
+        line = self.latest.get("line")
+        return None if line is None or line.raw[5] is None else int(line.raw[5])
+
+    def counters(self) -> dict[str, int]:
+        return self._runner.counters()
+
+    def stop(self) -> None:
+        self._runner.stop()
+        assert not self._runner.alive
+
+
+@pytest.fixture
+def host() -> Iterator[Callable[[ArduinoV1 | ArduinoV2], Host]]:
+    """Starts drivers; all of them end with the test."""
+    made: list[Host] = []
+
+    def start(device: ArduinoV1 | ArduinoV2) -> Host:
+        made.append(Host(device))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.stop()
 
 
 @pytest.fixture(scope="session")

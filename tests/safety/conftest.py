@@ -87,9 +87,10 @@ class Board:
     adc: dict[str, float] = field(default_factory=lambda: {"temp1": 25.0, "temp2": 25.0, "press": 75.0})
     ground_fault: int = 0
     deaf: bool = False
+    stuck: bool = False
 
     def obey(self, mask: Output, now: float) -> None:
-        if self.deaf:
+        if self.deaf or self.stuck:
             return
         if not mask & RELAYS:
             self.armed = True
@@ -98,7 +99,7 @@ class Board:
         self.fed, self.line_due = now, now
 
     def tick(self, now: float) -> None:
-        if now - self.fed > 3.5 and not self.held and self.fed > float("-inf"):
+        if now - self.fed > 3.5 and not self.stuck and not self.held and self.fed > float("-inf"):
             self.held, self.armed = True, False
             self.mask = Output.PUMP | Output.FAN
 
@@ -181,12 +182,14 @@ class Rig:
     def note(self, what: str, value: float) -> None:
         self.truth.append((self.now, what, value, self.current_a))
 
-    def _physics(self) -> None:
+    def _note_contacts(self) -> None:
         if self.contacts != self._contacts:
             for number, bit in enumerate((Output.RELAY1, Output.RELAY2, Output.RELAY3), start=1):
                 if (self.contacts ^ self._contacts) & bit:
                     self.note(f"relay.{number}", float(bool(self.contacts & bit)))
             self._contacts = self.contacts
+
+    def _physics(self) -> None:
         inverter = self.inverter
         wanted_a = {0: 0.0, 1: inverter.setpoint * 1000.0 / self.pack_v, 2: inverter.setpoint}[inverter.mode]
         if self.closed:
@@ -320,6 +323,7 @@ class Rig:
         arrivals = [*self._can(), *self._line(actions), *self._arduino(actions), *self.extra_readings]
         self.extra_readings = []
         self.board.tick(self.now)
+        self._note_contacts()
         if not agent:
             return
         while self.writes and self.writes[0][0] <= self.now:
@@ -385,6 +389,12 @@ class Rig:
         answer = self.ask("schedule", schedule=ScheduleFile("test.csv", unit, steps), action="start", file="test.csv")
         assert answer.status == "accepted", answer
         self.until(lambda: abs(self.current_a - (setpoints[0] if unit == "A" else self.current_a)) < 0.1, 10)
+
+    def command_schedule(self) -> None:
+        """±35 A and ±60 A in turn, 25 s each, without waiting for the current."""
+        steps = tuple(ScheduleStep(25.0, setpoint) for setpoint in (-35.0, 35.0, -60.0, 60.0) * 3)
+        answer = self.ask("schedule", schedule=ScheduleFile("lab.csv", "A", steps), action="start", file="lab.csv")
+        assert answer.status == "accepted", answer
 
     def alarm(self, alarm_id: str) -> dict[str, Any]:
         return self.states.get(f"alarm/{alarm_id}", {"state": "never"})

@@ -135,7 +135,6 @@ def test_nothing_closes_while_the_mark_is_not_on_disk(rig):
     ("changes", "code"),
     [
         ({"commission_count": None}, "E_NOT_COMMISSIONED"),
-        ({"commission_count": 7}, "E_NOT_COMMISSIONED"),
         ({"arduino": None}, "E_STALE"),
         ({"inverter": None}, "E_STALE"),
     ],
@@ -147,6 +146,21 @@ def test_closing_is_refused_with_its_reason(make_rig, changes, code):
     assert (answer.status, answer.code) == ("rejected", code)
     assert answer.reason
     assert rig.state is State.STANDBY
+
+
+def test_fewer_commissioned_modules_than_in_series_never_close(make_rig):
+    rig = make_rig(commission_count=7)
+    rig.silent = {8}
+    rig.run(12.0)
+    answer = rig.ask("contactor", action="close")
+    assert (answer.code, rig.state) == ("E_NOT_COMMISSIONED", State.STANDBY)
+    assert "7 modules" in answer.reason
+
+
+def test_a_module_that_was_not_commissioned_is_a_fault(make_rig):
+    rig = make_rig(commission_count=7)
+    rig.until(lambda: rig.state is State.LATCHED, 20.0)
+    assert rig.states["state/safety"]["latches"] == ["module-08.extra"]
 
 
 def test_commission_by_the_local_door_records_who_answers_and_survives_a_restart(make_rig):

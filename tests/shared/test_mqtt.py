@@ -286,3 +286,31 @@ def test_a_silent_network_sends_the_will_within_eight_seconds(peer: Callable[...
             assert time.monotonic() - began <= 8.0
         finally:
             frozen.kill()
+
+
+EMBEDDED = """
+import asyncio, sys
+from amqtt.broker import Broker
+async def main():
+    plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+    listeners = {"default": {"type": "tcp", "bind": "127.0.0.1:" + sys.argv[1]}}
+    await Broker({"listeners": listeners, "plugins": plugins}).start()
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+def test_a_broker_that_knows_only_the_older_protocol_is_spoken_to_in_that(peer: Callable[..., Peer]) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen([sys.executable, "-c", EMBEDDED, str(port)], stderr=subprocess.DEVNULL) as embedded:
+        try:
+            one = peer("old", settings=BrokerSettings("127.0.0.1", port, "old"), subscriptions=[("x", 1)])
+            wait_for(lambda: one.mqtt.connected, 20, "connecting")
+            assert one.last_reason() == "connected with MQTT 3.1.1"
+            assert one.mqtt.publish("x", b"1", correlation=b"left out")
+            wait_for(lambda: one.payloads("x") == [b"1"], 3, "the echo")
+            one.mqtt.stop(0.5)
+        finally:
+            embedded.kill()

@@ -68,6 +68,10 @@ class RunningDemo:
         body: dict[str, Any] = json.loads(messages[-1].payload) if messages else {}
         return body
 
+    def missing(self, topics: tuple[str, ...]) -> list[str]:
+        """Those topics below the node on which nothing was heard yet."""
+        return [topic for topic in topics if f"{self.root}/{topic}" not in self.heard]
+
     def publish(self, topic: str, body: dict[str, Any]) -> bool:
         """As any MQTT client would."""
         return self._mqtt.publish(f"{self.root}/{topic}", json.dumps(body).encode())

@@ -43,7 +43,7 @@ def test_a_demo_speaks_on_every_topic_survives_a_killed_link_and_its_books_balan
     demo = start_demo("--duration", "22")
     assert set(demo.ready["pids"]) == {"broker", "simulator", "guard", "link", "collector"}
     assert all(psutil.pid_exists(pid) for pid in demo.ready["pids"].values())
-    wait_until(lambda: all(f"{demo.root}/{topic}" in demo.heard for topic in TOPICS), 15.0, "every topic")
+    wait_until(lambda: demo.missing(TOPICS) == [], 15.0, lambda: f"topics {demo.missing(TOPICS)}")
     wait_until(demo.flows, FLOW_S, "20 A through a closed circuit")
 
     killed = demo.pids()["link"]

@@ -19,7 +19,7 @@ SDO_REQUEST_ID, SDO_ANSWER_ID = 0x600, 0x580
 SDO_ENABLE = bytes.fromhex("2F05180100000000")
 """Download 1 byte, 0, to object 0x1805 sub 1: the BMU sends its extra PDOs from now on."""
 SDO_DONE, SDO_ABORT = 0x60, 0x80
-SDO_TRIES, SDO_WAIT_S = 3, 1.0
+SDO_TRIES, SDO_WAIT_S, SDO_AT_ONCE = 3, 1.0, 4
 SILENT_S = 2.0
 """A module that was silent for so long may have been without power, and forgotten what SDO told it."""
 
@@ -108,7 +108,7 @@ class Bmus:
                 module.heard_at = now
             if module.heard_at < now - SILENT_S:
                 module.restart()
-            elif not module.answered and now - module.asked_at >= SDO_WAIT_S:
+            elif not module.answered and now - module.asked_at >= SDO_WAIT_S and len(turn.frames) <= SDO_AT_ONCE:
                 self._ask(number, module, now, turn)
         self._missed, self._fresh = self._fresh, dict(self._readers)
         return turn
@@ -161,7 +161,8 @@ class Bmus:
         turn.frames.append((SDO_REQUEST_ID + number, SDO_ENABLE))
 
     def _sdo_answer(self, module: _Module, data: bytes, t_mono: float) -> NoData | None:
-        if len(data) != 8 or data[1:4] != SDO_ENABLE[1:4] or data[0] not in {SDO_DONE, SDO_ABORT}:
+        fits = len(data) == 8 and data[1:4] == SDO_ENABLE[1:4] and data[0] in {SDO_DONE, SDO_ABORT}
+        if not fits or not module.tries:
             self.counted["sdo_strange"] += 1
             return None
         if data[0] == SDO_DONE:

@@ -68,13 +68,13 @@ class PythonCanLink:
             while message is not None:
                 frames.append(_frame(message))
                 message = self._bus.recv(0.0) if len(frames) < MOST_FRAMES else None
-        except (ValueError, IndexError) as error:  # slcan lines that are no frames
+        except (ValueError, IndexError):  # a line of an slcan adapter that is no frame
             self.counted["malformed_frames"] += 1
-            if not isinstance(error, UnicodeDecodeError):
-                return frames
-            _forget_line(self._bus)
         except (OSError, _can_error()) as error:
-            raise self._lost(error) from error
+            if not isinstance(error.__cause__, UnicodeDecodeError):
+                raise self._lost(error) from error
+            self.counted["malformed_frames"] += 1
+            _forget_line(self._bus)
         return frames
 
     def send(self, can_id: int, data: bytes) -> None:

@@ -1,8 +1,9 @@
 """The one door to pymodbus: a Modbus RTU client that never takes a late or foreign reply for an answer.
 
 pymodbus matches a reply to a request by device id alone. So each reply is checked for its function, count and echo, and after
-anything that did not fit the line is drained until it is silent, opened afresh, and probed: a read of a length that nobody
-else asked for. A slave answers in order, hence what comes after the probe's answer is not late.
+anything that did not fit the line is drained until it is silent, and probed: a read of a length that nobody else asked for.
+A slave answers in order, hence what comes after the probe's answer is not late. The port stays open meanwhile, because what a
+closed port drops is not seen to be late; only an adapter that gives nothing for long is opened afresh.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ REPLY_S = 0.25
 SILENT_S, QUIET_S, LONGEST_QUIET_S = 0.05, 0.2, 0.35
 """After a missing reply the line must be silent for SILENT_S; it is given QUIET_S at least, LONGEST_QUIET_S at most."""
 LISTEN_S = 0.005
+REOPEN_AFTER = 10
+"""So many missing replies in a row, and the port is opened afresh: some adapters hang until then."""
 PROBE_ADDRESS, PROBE_COUNTS = 30262, tuple(range(3, 18))
 """Registers that every inverter has in a row; lengths that no other read uses."""
 
@@ -51,6 +54,7 @@ class Rtu:
         self._client: ModbusSerialClient | None = None
         self._in_doubt = False
         self._probes = 0
+        self._failures = 0
 
     def open(self) -> str:
         """Open the port for us alone; DeviceError says why not."""
@@ -122,6 +126,7 @@ class Rtu:
         if reply.function_code not in (function, function | IS_EXCEPTION):
             raise self._suspect(f"asked function {function}, got {reply.function_code}")
         self.counted["transactions"] += 1
+        self._failures = 0
         return reply
 
     def _refuse_exception(self, reply: Any, what: str) -> None:  # noqa: ANN401 - see _call
@@ -149,8 +154,11 @@ class Rtu:
             elif heard > began and now - heard > SILENT_S and now - began > QUIET_S:
                 break
             time.sleep(LISTEN_S)
-        client.close()  # type: ignore[no-untyped-call]  # see close
-        self._client = self._connected()
+        self._failures += 1
+        if self._failures % REOPEN_AFTER == 0:
+            self.close()
+            self.counted["reopened_ports"] += 1
+            self._client = self._connected()
 
     def _waiting(self, client: ModbusSerialClient) -> int:
         if client.socket is None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
 
 from edge_agent.guard.model import OUTPUT_NAMES, RELAYS, InverterOrder, Level, Output, OutputOrder, State
-from edge_agent.guard.safety import report
 from edge_agent.guard.safety.alarms import Alarm, AlarmBook, Condition
 from edge_agent.guard.safety.engine import Engine, Situation
 from edge_agent.guard.safety.facts import Facts
 from edge_agent.guard.safety.interface import Actions, Durable, DurableWrite, Inputs, Settings
+from edge_agent.guard.safety.report import Body, Picture, Reporter, everything
 from edge_agent.guard.safety.sequences import MAIN, OPEN_AT_ONCE
 from edge_agent.guard.safety.state import Supervisor
 from edge_agent.guard.safety.supervisor import initial, step
@@ -18,9 +17,6 @@ from edge_agent.guard.safety.turn import Decision, StepInputs
 from edge_agent.guard.safety.watching import overrun_limits_s
 
 TOKEN_S = 0.2
-SCHEDULE_EVERY_S = 1.0
-Body = dict[str, object]
-Topic = Literal["state/safety", "state/outputs", "state/schedule", "degraded"]
 
 
 class Core:
@@ -32,12 +28,11 @@ class Core:
         self._state = initial(settings, durable, now)
         self._book = AlarmBook()
         self._facts = Facts()
-        self._bodies: dict[str, Body] = {}
+        self._reporter = Reporter()
+        self._worst = Level.OK
         self._alarmed: object = None
         self._ticket = 0
         self._pins: Output | None = None
-        self._schedule_at = now
-        self._schedule_state: object = None
 
     @property
     def state(self) -> Supervisor:
@@ -72,7 +67,7 @@ class Core:
         """All states, for a link that has just connected."""
         mono_us = round(now * 1e6)
         return {
-            **{topic: {**body, "mono_us": mono_us} for topic, body in self._now_bodies(now).items()},
+            **{topic: {**body, "mono_us": mono_us} for topic, body in everything(self._picture(now)).items()},
             **self._book.bodies(now),
         }
 
@@ -120,6 +115,7 @@ class Core:
         if key != self._alarmed:
             self._alarmed = key
             changed = self._book.update(self._present(said, inputs, late=late), self._state.latches, now)
+            self._worst = self._book.worst()
         acknowledged = [self._book.acknowledge(alarm_id, actor) for alarm_id, actor in decision.acks]
         return [*changed, *(alarm for alarm in acknowledged if alarm is not None and alarm not in changed)]
 
@@ -146,32 +142,12 @@ class Core:
             if (pins ^ before) & output:
                 yield {"kind": "output", "output": name, "readback": int(bool(pins & output))}
 
-    def _now_bodies(self, now: float) -> dict[str, Body]:
-        return {
-            "state/safety": report.safety(self._settings, self._state, self._facts, self._book.worst()),
-            "state/outputs": report.outputs(self._state, self._facts),
-            "state/schedule": report.schedule(self._state, now),
-            "degraded": {"why": self._why(now)},
-        }
-
-    def _why(self, now: float) -> list[str]:
-        failed = self._state.vault.failed
-        return [*self._engine.freshness.sentences(now), *([f"latch file: {failed}"] if failed else [])]
+    def _picture(self, now: float) -> Picture:
+        return Picture(self._settings, self._state, self._facts, self._worst, self._engine.freshness, now)
 
     def _changed(self, alarms: list[Alarm], now: float) -> dict[str, Body]:
         mono_us = round(now * 1e6)
         found: dict[str, Body] = {f"alarm/{alarm.id}": alarm.body(now) for alarm in alarms}
-        for topic, body in self._now_bodies(now).items():
-            if body != self._bodies.get(topic) and not (topic == "state/schedule" and self._too_soon(now)):
-                self._bodies[topic] = body
-                found[topic] = {**body, "mono_us": mono_us}
+        for topic, body in self._reporter.changed(self._picture(now)).items():
+            found[topic] = {**body, "mono_us": mono_us}
         return found
-
-    def _too_soon(self, now: float) -> bool:
-        """Only the elapsed seconds of a schedule run on: once a second is enough for them."""
-        programme = self._state.programme
-        key = (programme.state, programme.file, programme.step)
-        if key == self._schedule_state and now - self._schedule_at < SCHEDULE_EVERY_S:
-            return True
-        self._schedule_state, self._schedule_at = key, now
-        return False

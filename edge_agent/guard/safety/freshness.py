@@ -33,6 +33,7 @@ class Freshness:
         self.fresh: set[str] = set()
         self.links: dict[str, NoData] = {}
         self._ids: tuple[str, ...] | None = ()
+        self.version = 0
 
     def limit_s(self, source: str) -> float:
         """How old the source may be."""
@@ -49,19 +50,19 @@ class Freshness:
         elif source in self.unknown and now - self._steady.setdefault(source, now) >= STEADY_S:
             del self.unknown[source]
             self.fresh.add(source)
-            self._ids = None
+            self._ids, self.version = None, self.version + 1
 
     def _lose(self, source: str, since: float) -> None:
         self.fresh.discard(source)
         self.unknown[source] = since
-        self._ids = None
+        self._ids, self.version = None, self.version + 1
 
     def keep(self, modules: Collection[str]) -> None:
         """Forget modules that are not required any more."""
         for source in [s for s in (*self.unknown, *self.fresh) if s.startswith("module-") and s not in modules]:
             self.unknown.pop(source, None)
             self.fresh.discard(source)
-            self._ids = None
+            self._ids, self.version = None, self.version + 1
 
     def unknown_ids(self) -> tuple[str, ...]:
         """Alarm ids of everything that is not fresh."""
@@ -71,16 +72,24 @@ class Freshness:
 
     def alarmed(self, now: float) -> list[str]:
         """The unknown sources that have been silent long enough to be said."""
-        late = now - self._started >= GRACE_S
+        if not self.unknown:
+            return []
+        late = not self.patient(now)
         return [s for s in sorted(self.unknown) if late or self.unknown[s] > self._started or s in self.links]
 
     def missing(self, missing: NoData) -> None:
         """A device says that its link is gone or cannot be opened."""
         self.links[missing.source] = missing
+        self.version += 1
 
     def opened(self, opened: Opened) -> None:
         """A device's link is there again."""
         self.links.pop(opened.source, None)
+        self.version += 1
+
+    def patient(self, now: float) -> bool:
+        """Whether it is still too early to call silence an alarm."""
+        return now - self._started < GRACE_S
 
     def sentences(self, now: float) -> list[str]:
         """Why the agent is degraded, for `status`."""

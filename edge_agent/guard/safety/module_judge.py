@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from operator import lt
 
 from edge_agent.guard.model import Reading
 from edge_agent.guard.safety.interface import Settings, SignalInfo
@@ -20,12 +21,15 @@ class Layout:
     """Where the derived rules find what they need; alike for all modules of a pack."""
 
     __slots__ = (
+        "at_zero",
         "cells",
         "least_cell",
         "least_temp",
         "most_cell",
         "most_temp",
+        "per_count",
         "required",
+        "same_cycle_s",
         "scales",
         "temps",
         "voltage",
@@ -33,7 +37,11 @@ class Layout:
 
     def __init__(self, settings: Settings) -> None:
         parts = settings.module_parts
-        self.cells = {part: _present_cells(parts.get(part, ()), settings.cells) for part in ("pdo3", "pdo4")}
+        self.cells = [
+            (part, where[0], where[-1] + 1)
+            for part in ("pdo3", "pdo4")
+            if (where := _present_cells(parts.get(part, ()), settings.cells))
+        ]
         self.temps = {part: positions(signals, ANY_TEMPERATURE) for part, signals in parts.items()}
         first = parts.get("pdo1", ())
         self.voltage, self.least_cell, self.most_cell, self.least_temp, self.most_temp = (
@@ -42,9 +50,14 @@ class Layout:
         )
         self.scales = {signal.name: Scale(signal.scale, signal.offset) for part in parts.values() for signal in part}
         # a layout without a cell in pdo4 (8 cells or fewer) does not wait for it
-        self.required = tuple(
-            part for part in REQUIRED_PARTS if part in parts and (part != "pdo4" or self.cells["pdo4"])
-        )
+        used = {part for part, _, _ in self.cells}
+        self.required = tuple(part for part in REQUIRED_PARTS if part in parts and (part != "pdo4" or "pdo4" in used))
+        # parts of one cycle arrive within a few ms; anything older belongs to the cycle before
+        self.same_cycle_s = 0.9 * settings.sync_period_s
+        # Σ cells in counts of CMA_Voltage = counts · per_count + at_zero
+        cell, total = (self.scales.get(name, Scale()) for name in ("Cell_1_Voltage", "CMA_Voltage"))
+        self.per_count = cell.scale / total.scale
+        self.at_zero = (settings.cells * cell.offset - total.offset) / total.scale
 
 
 def _present_cells(signals: tuple[SignalInfo, ...], cells: int) -> list[int]:
@@ -55,8 +68,8 @@ class ModuleJudge:
     """One module, `source` = `module-NN`. Feed every reading of it; ask for the rest."""
 
     __slots__ = (
-        "_cycle", "_derived", "_doubled", "_duplicate", "_layout", "_parts", "_rate", "_rows", "_seen", "last", "rate_at",
-        "rate_mean", "rate_n", "rate_sum", "source", "standstill", "t_any", "t_good",
+        "_cycle", "_derived", "_derived_busy", "_doubled", "_duplicate", "_layout", "_parts", "_quiet", "_rate", "_rows", "_seen",
+        "last", "rate_at", "rate_mean", "rate_n", "rate_sum", "source", "standstill", "t_any", "t_good",
     )  # fmt: skip
 
     def __init__(self, source: str, rows: Rows, layout: Layout) -> None:
@@ -66,6 +79,8 @@ class ModuleJudge:
             part: PartJudge(part_checks(rows, source, signals), rows.register) for part, signals in parts.items()
         }
         self._derived = _derived(source, rows, layout)
+        self._quiet = tuple(min((c.trip for c in found), default=math.inf) for _, found in self._derived)
+        self._derived_busy = False
         self._duplicate = conditions(Alarm(f"{source}.duplicate", effects=ELECTRIC), rows.rules["duplicate"], 1)
         self._rate = conditions(Alarm(f"{source}.temperature_rate"), rows.rules["temperature_rate"], 1)
         self.t_good = dict.fromkeys(layout.required, NEVER)
@@ -121,35 +136,34 @@ class ModuleJudge:
 
     def _together(self, t: float) -> None:
         """Cell sum, reported minimum and maximum, spreads: only from parts of one cycle."""
-        layout, settings = self._layout, self._rows.settings
-        oldest = min(self.t_good.values())
-        if t - oldest > 0.9 * settings.sync_period_s or layout.voltage is None:
+        layout = self._layout
+        if layout.voltage is None or t - min(self.t_good.values()) > layout.same_cycle_s:
             return
-        cells = [count for part, where in layout.cells.items() if where for count in self._cells(part, where)]
-        first = self.last["pdo1"]
+        first, cells = self.last["pdo1"], self._cells()
         low, high = min(cells), max(cells)
         values = (
-            self._cell_sum(cells, first[layout.voltage]),
+            abs(sum(cells) * layout.per_count + layout.at_zero - (first[layout.voltage] or 0)),
             max(_apart(low, first, layout.least_cell), _apart(high, first, layout.most_cell)),
             high - low,
             _difference(first, layout.most_temp, layout.least_temp),
         )
-        for value, (scale, most, found) in zip(values, self._derived, strict=True):
-            if value < most and all(condition.idle for condition in found):
-                continue
+        quiet = self._quiet
+        if not self._derived_busy and all(map(lt, values, quiet)):
+            return
+        busy = False
+        for value, (scale, found) in zip(values, self._derived, strict=True):
             for condition in found:
                 if condition.sample(value, t):
-                    self._rows.register.update(condition, round(value * scale.scale, 4))
+                    self._rows.register.update(condition, round(value * scale, 4))
+                busy = busy or not condition.idle
+        self._derived_busy = busy
 
-    def _cells(self, part: str, where: list[int]) -> list[float]:
-        """Counts of the cells in a believed part: none of them is absent."""
-        raw = self.last[part]
-        return [count for index in where if (count := raw[index]) is not None]
-
-    def _cell_sum(self, cells: list[float], module: float | None) -> float:
-        cell, total = self._layout.scales["Cell_1_Voltage"], self._layout.scales["CMA_Voltage"]
-        cells_v = sum(cells) * cell.scale + len(cells) * cell.offset
-        return abs(cells_v - (module or 0) * total.scale - total.offset) / total.scale
+    def _cells(self) -> list[float]:
+        """Counts of the cells as last believed: in a believed part none of them is absent."""
+        found: list[float] = []
+        for part, start, stop in self._layout.cells:
+            found += self.last[part][start:stop]  # type: ignore[arg-type]  # see above
+        return found
 
     def close_rate_window(self, now: float) -> None:
         """Once a minute: the mean of this window against that of the one before."""
@@ -196,7 +210,7 @@ def _difference(raw: tuple[float | None, ...], most: int | None, least: int | No
     return 0.0 if high is None or low is None else high - low
 
 
-Derived = tuple[Scale, float, list[Condition]]
+Derived = tuple[float, list[Condition]]
 
 
 def _derived(source: str, rows: Rows, layout: Layout) -> tuple[Derived, ...]:
@@ -213,5 +227,5 @@ def _derived(source: str, rows: Rows, layout: Layout) -> tuple[Derived, ...]:
     ):
         counts = Scale(scale.scale)
         group = conditions(Alarm(f"{source}.{key}", effects=ELECTRIC), rows.rules[key], 1, counts)
-        found.append((counts, min((c.trip for c in group), default=math.inf), group))
+        found.append((scale.scale, group))
     return tuple(found)

@@ -10,6 +10,7 @@ from edge_agent.guard.safety.turn import CONNECTED, Turn
 
 COOLING_AFTER_S = 300.0
 HOT, COOL = 2, 0
+PUMP, FAN = int(Output.PUMP), int(Output.FAN)
 
 
 def settle(turn: Turn) -> None:
@@ -18,14 +19,15 @@ def settle(turn: Turn) -> None:
     outputs = turn.outputs
     relays = _relays(turn)
     pump, fan = (bool(by) or outputs.cooling for by in (outputs.pump, outputs.fan))
-    mask = relays | (Output.PUMP if pump else Output.NONE) | (Output.FAN if fan else Output.NONE)
-    if mask != outputs.mask:
-        by = tuple(
-            _by(turn, name) if (mask ^ outputs.mask) & output else old
-            for (output, name), old in zip(OUTPUT_NAMES.items(), outputs.by, strict=True)
-        )
-        _tell(turn, mask, by)
-        turn.outputs = replace(turn.outputs, mask=mask, by=by, changed=turn.now)
+    if int(relays) | pump * PUMP | fan * FAN == int(outputs.mask):
+        return
+    mask = relays | Output(pump * PUMP | fan * FAN)
+    by = tuple(
+        _by(turn, name) if (mask ^ outputs.mask) & output else old
+        for (output, name), old in zip(OUTPUT_NAMES.items(), outputs.by, strict=True)
+    )
+    _tell(turn, mask, by)
+    turn.outputs = replace(turn.outputs, mask=mask, by=by, changed=turn.now)
 
 
 def _tell(turn: Turn, mask: Output, by: tuple[str, ...]) -> None:

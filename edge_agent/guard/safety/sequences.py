@@ -79,7 +79,9 @@ def _ready_to_close(turn: Turn) -> bool:
         return False
     if not turn.all_open() or (turn.reads_back and not facts.board.armed):
         return False
-    return not turn.knows_link or (facts.link is not None and facts.link.value <= live_v(turn))
+    if not turn.knows_link:
+        return True
+    return facts.link is not None and facts.link.t > turn.phase.since and facts.link.value <= live_v(turn)
 
 
 def _not_ready(turn: Turn) -> None:
@@ -259,7 +261,9 @@ def _verified(turn: Turn) -> bool:
 def _watch_link(turn: Turn) -> None:
     """A live link must begin to fall once the mains are open."""
     watch, link = turn.watch, turn.facts.link
-    if watch.link is not None or link is None or turn.phase.mark_v is None or turn.phase.mark_v <= live_v(turn):
+    if watch.link is not None or link is None or not turn.outputs.mask & RELAYS:
+        return
+    if turn.phase.mark_v is None or turn.phase.mark_v <= live_v(turn):
         return
     below_v = turn.phase.mark_v - max(3.0, 0.01 * turn.phase.mark_v)
     turn.watch = replace(watch, link=LinkWatch(below_v, turn.now + WELD_WATCH_S, turn.now))

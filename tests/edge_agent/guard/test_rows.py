@@ -51,7 +51,7 @@ def test_a_row_is_closed_as_soon_as_every_part_of_the_cycle_before_has_come() ->
 def test_a_signal_never_seen_since_start_is_left_out_and_one_seen_before_is_stale() -> None:
     rows = Rows((MODULE,))
     rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo4", 1.02), sync(1.2), part("pdo1", 1.21)])
-    (row,) = rows.feed([sync(1.4)])
+    row = rows.feed([sync(1.4), part("pdo1", 1.41)])[0]
     assert row.values[:2] == (1.0, 1.0)
     assert [math.isnan(value) for value in row.values] == [False, False, True, True]
     assert row.bad == ((2, "stale"),), "pdo6 was never seen: it is only left out"
@@ -80,13 +80,34 @@ def test_a_value_that_is_not_populated_is_left_out_without_a_reason() -> None:
 def test_a_frame_of_wrong_length_is_told_as_that_and_not_as_stale() -> None:
     rows = Rows((MODULE,))
     rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo6", 1.02)])
-    arrivals = [sync(1.2), part("pdo1", 1.21), NoData("module-01", "pdo6", 1.22, "wrong_length"), sync(1.4)]
+    arrivals = [sync(1.2), part("pdo1", 1.21), NoData("module-01", "pdo6", 1.22, "wrong_length"), sync(1.4), sync(1.6)]
     assert rows.feed(arrivals)[-1].bad == ((3, "wrong_length"),)
 
 
 def test_a_module_that_is_silent_in_a_cycle_makes_no_row() -> None:
     rows = rows_of(sync(1.0), part("pdo1", 1.01), sync(1.2), sync(1.4), part("pdo1", 1.41), sync(1.6))
     assert [row.mono_us for row in rows] == [1_000_000, 1_400_000]
+
+
+def test_on_a_full_bus_the_last_parts_may_come_after_the_next_sync() -> None:
+    rows = Rows((MODULE,))
+    rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo4", 1.02), part("pdo6", 1.03)])
+    assert len(rows.feed([sync(1.2)])) == 1
+    assert rows.feed([part("pdo1", 1.21), sync(1.4), part("pdo4", 1.401, value=7.0)]) == []
+    (late,) = rows.feed([part("pdo6", 1.402, value=8.0)])
+    assert (late.mono_us, late.values, late.bad) == (1_200_000, (1.0, 1.0, 7.0, 8.0), ())
+    (own,) = rows.feed([part("pdo1", 1.41), part("pdo4", 1.42), part("pdo6", 1.43)])
+    assert (own.mono_us, own.bad) == (1_400_000, ())
+
+
+def test_a_part_that_was_lost_is_not_taken_from_the_next_cycle() -> None:
+    rows = Rows((MODULE,))
+    rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo4", 1.02), part("pdo6", 1.03)])
+    rows.feed([sync(1.2), part("pdo1", 1.21), part("pdo4", 1.22)])
+    (row,) = rows.feed([sync(1.4), part("pdo1", 1.41, value=9.0)])
+    assert (row.mono_us, row.values[:2], row.bad) == (1_200_000, (1.0, 1.0), ((3, "stale"),))
+    (row,) = rows.feed([sync(1.6), sync(1.8)])
+    assert (row.mono_us, row.values[:2]) == (1_400_000, (9.0, 9.0))
 
 
 def test_a_part_sent_twice_in_a_cycle_counts_as_sent_last() -> None:

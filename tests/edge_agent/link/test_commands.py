@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from typing import Any
 
 import pytest
@@ -204,7 +205,7 @@ JSON = st.recursive(
 PAYLOADS = st.one_of(st.binary(max_size=200), JSON.map(lambda value: json.dumps(value).encode()))
 
 
-@settings(max_examples=2000)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.sampled_from([*COMMANDS, "x", ""]), PAYLOADS), min_size=5, max_size=5))
 def test_whatever_is_sent_the_answer_is_an_order_or_a_code_and_nothing_energising_passes(
     arrivals: list[tuple[str, bytes]],
@@ -213,6 +214,23 @@ def test_whatever_is_sent_the_answer_is_an_order_or_a_code_and_nothing_energisin
     for target, payload in arrivals:
         verdict = desk.judge(target, payload)
         json.dumps(verdict._asdict()).encode()
+        assert isinstance(verdict, Order) or verdict.code in CODES
+        assert not isinstance(verdict, Order) or verdict.kind in ("S", "A")
+
+
+def test_ten_thousand_broken_copies_of_good_commands_get_an_answer_each() -> None:
+    rng = random.Random(5)
+    good = [(target, json.dumps(body).encode()) for target, body, *_ in (*GOOD, *ENERGISING)]
+    desk = Desk()
+    for _ in range(10_000):
+        target, payload = rng.choice(good)
+        broken = bytearray(payload)
+        for _ in range(rng.randrange(4)):
+            place = rng.randrange(len(broken))
+            broken[place : place + rng.randrange(2)] = rng.choice(
+                (b"{", b'"', b"1e999", b"\xff", b"null", b",", b"\\ud800")
+            )
+        verdict = desk.judge(target, bytes(broken), now=101.0 + rng.random())
         assert isinstance(verdict, Order) or verdict.code in CODES
         assert not isinstance(verdict, Order) or verdict.kind in ("S", "A")
 

@@ -93,6 +93,18 @@ def test_what_has_no_receipt_is_sent_again_after_a_growing_delay_and_at_once_aft
     assert store.send(251.0) == [("tele", 1)]
 
 
+def test_a_collector_that_has_just_come_gets_what_it_missed_at_once_but_not_at_every_refresh() -> None:
+    store = Store(tele=1)
+    store.send(0.0)
+    online, offline = b'{"state":"online","since":7}', b'{"state":"offline","since":7}'
+    for payload, retained, resent in (
+        (online, True, False), (online, False, False), (offline, False, False), (online, False, True), (online, False, False),
+        (b'{"state":"degraded","since":8}', False, True), (b"{", False, False), (b"[]", False, False),
+    ):  # fmt: skip
+        store.uplink.collector("pc-1", payload, retained=retained, now=1.0)
+        assert bool(store.send(1.0)) is resent, payload
+
+
 def test_receipts_may_have_holes_and_come_in_any_order() -> None:
     store = Store(tele=10)
     store.send(0.0)

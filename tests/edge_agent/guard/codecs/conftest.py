@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
 import dbc
-from edge_agent.guard.codecs.dbc import Decoder, groups, load
-
-Groups = Mapping[int, Mapping[str, Decoder]]
+from edge_agent.guard.catalog import Groups
+from edge_agent.guard.codecs.dbc import groups, load
 
 
 @pytest.fixture(scope="session")

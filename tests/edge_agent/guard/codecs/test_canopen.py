@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.guard.catalog import Groups
 from edge_agent.guard.codecs.can_frame import ERROR, REMOTE, error_text, pack
 from edge_agent.guard.codecs.canopen import SDO_ENABLE, SYNC_ID, Bmus
 from edge_agent.guard.model import NoData, Reading
@@ -14,22 +15,22 @@ DONE = bytes.fromhex("6005180100000000")
 
 
 @pytest.fixture
-def bmus(modules):
+def bmus(modules: Groups) -> Bmus:
     return Bmus(modules, 12)
 
 
-def test_a_tick_sends_sync_and_says_which_cycle_has_begun(bmus):
+def test_a_tick_sends_sync_and_says_which_cycle_has_begun(bmus: Bmus) -> None:
     assert bmus.on_tick(1.0) == ([Reading("can", "sync", 1.0, (1,), (1.0,))], [(SYNC_ID, b"\xff")])
     assert bmus.on_tick(1.2).arrivals[0].raw == (2,)
 
 
-def test_each_module_of_the_dbc_is_read_whoever_answers(bmus):
+def test_each_module_of_the_dbc_is_read_whoever_answers(bmus: Bmus) -> None:
     bmus.on_tick(0.0)
     answers = bmus.on_frames([(0x180 + module, PDO1, 0.1) for module in range(1, 16)])
     assert [answer.source for answer in answers] == [f"module-{number:02d}" for number in range(1, 16)]
 
 
-def test_mistake_24_modules_13_and_14_are_read_like_every_other(bmus):
+def test_mistake_24_modules_13_and_14_are_read_like_every_other(bmus: Bmus) -> None:
     bmus.on_tick(0.0)
     answers = bmus.on_frames([(0x180 + 13, PDO1, 0.1), (0x180 + 14, PDO1, 0.1)])
     assert [answer.source for answer in answers] == ["module-13", "module-14"]
@@ -37,7 +38,7 @@ def test_mistake_24_modules_13_and_14_are_read_like_every_other(bmus):
     assert bmus.discovered == (13, 14)
 
 
-def test_mistake_02_a_module_that_falls_silent_stays_discovered(bmus):
+def test_mistake_02_a_module_that_falls_silent_stays_discovered(bmus: Bmus) -> None:
     bmus.on_tick(0.0)
     bmus.on_frames([(0x183, PDO1, 0.1)])
     for cycle in range(1, 50):
@@ -45,7 +46,7 @@ def test_mistake_02_a_module_that_falls_silent_stays_discovered(bmus):
     assert bmus.discovered == (3,)
 
 
-def test_a_discovered_module_is_asked_once_to_send_its_extra_pdos(bmus):
+def test_a_discovered_module_is_asked_once_to_send_its_extra_pdos(bmus: Bmus) -> None:
     bmus.on_tick(0.0)
     bmus.on_frames([(0x183, PDO1, 0.1)])
     assert bmus.on_tick(0.2).frames == [(SYNC_ID, b"\xff"), (0x603, SDO_ENABLE)]
@@ -57,7 +58,15 @@ def test_a_discovered_module_is_asked_once_to_send_its_extra_pdos(bmus):
     assert sent == []
 
 
-def test_an_sdo_without_answer_is_tried_three_times_and_then_reported(bmus):
+def test_many_new_modules_are_asked_a_few_at_a_time(bmus: Bmus) -> None:
+    asked = []
+    for cycle in range(5):
+        asked.append(len(bmus.on_tick(cycle * 0.2).frames) - 1)
+        bmus.on_frames([(0x180 + module, PDO1, cycle * 0.2 + 0.1) for module in range(1, 16)])
+    assert asked == [0, 4, 4, 4, 3]
+
+
+def test_an_sdo_without_answer_is_tried_three_times_and_then_reported(bmus: Bmus) -> None:
     sent, said = 0, []
     for cycle in range(40):
         turn = bmus.on_tick(cycle * 0.2)
@@ -69,7 +78,7 @@ def test_an_sdo_without_answer_is_tried_three_times_and_then_reported(bmus):
     assert bmus.counters()["sdo_unanswered"] == 1
 
 
-def test_an_sdo_abort_is_reported_with_its_code(bmus):
+def test_an_sdo_abort_is_reported_with_its_code(bmus: Bmus) -> None:
     bmus.on_tick(0.0)
     bmus.on_frames([(0x183, PDO1, 0.1)])
     bmus.on_tick(0.2)
@@ -80,7 +89,7 @@ def test_an_sdo_abort_is_reported_with_its_code(bmus):
 
 
 @pytest.mark.parametrize("answer", ["", "60", "6006180100000000", "4005180100000000"])
-def test_an_answer_to_something_else_is_counted_and_enables_nothing(bmus, answer):
+def test_an_answer_to_something_else_is_counted_and_enables_nothing(bmus: Bmus, answer: str) -> None:
     bmus.on_tick(0.0)
     bmus.on_frames([(0x183, PDO1, 0.1)])
     bmus.on_tick(0.2)
@@ -88,7 +97,7 @@ def test_an_answer_to_something_else_is_counted_and_enables_nothing(bmus, answer
     assert bmus.counters()["sdo_strange"] == 1
 
 
-def test_a_module_that_comes_back_after_a_silence_is_asked_again(bmus):
+def test_a_module_that_comes_back_after_a_silence_is_asked_again(bmus: Bmus) -> None:
     sent = []
     for cycle in range(60):
         now = cycle * 0.2
@@ -98,7 +107,7 @@ def test_a_module_that_comes_back_after_a_silence_is_asked_again(bmus):
     assert [cycle for cycle, _ in sent] == [1, 32]
 
 
-def test_after_the_bus_was_reopened_every_module_is_asked_again(bmus):
+def test_after_the_bus_was_reopened_every_module_is_asked_again(bmus: Bmus) -> None:
     for cycle in range(3):
         bmus.on_tick(cycle * 0.2)
         bmus.on_frames([(0x183, PDO1, cycle * 0.2 + 0.1), (0x583, DONE, cycle * 0.2 + 0.11)])
@@ -106,7 +115,7 @@ def test_after_the_bus_was_reopened_every_module_is_asked_again(bmus):
     assert bmus.on_tick(0.6).frames == [(SYNC_ID, b"\xff"), (0x603, SDO_ENABLE)]
 
 
-def test_a_second_sender_with_other_content_is_reported_as_a_duplicate(bmus):
+def test_a_second_sender_with_other_content_is_reported_as_a_duplicate(bmus: Bmus) -> None:
     bmus.on_tick(0.0)
     bmus.on_frames([(0x183, PDO1, 0.01)])
     bmus.on_tick(0.2)
@@ -116,13 +125,13 @@ def test_a_second_sender_with_other_content_is_reported_as_a_duplicate(bmus):
     assert bmus.counters()["second_senders"] == 1
 
 
-def test_the_same_frame_received_twice_is_one_reading(bmus):
+def test_the_same_frame_received_twice_is_one_reading(bmus: Bmus) -> None:
     bmus.on_tick(0.0)
     assert len(bmus.on_frames([(0x183, PDO1, 0.01), (0x183, PDO1, 0.02)])) == 1
     assert bmus.counters()["repeated_frames"] == 1
 
 
-def test_an_answer_that_comes_after_the_next_sync_is_no_second_sender(bmus):
+def test_an_answer_that_comes_after_the_next_sync_is_no_second_sender(bmus: Bmus) -> None:
     bmus.on_tick(0.0)
     bmus.on_frames([(0x183, PDO1, 0.01)])
     bmus.on_tick(0.2)
@@ -132,13 +141,13 @@ def test_an_answer_that_comes_after_the_next_sync_is_no_second_sender(bmus):
     assert bmus.counters()["late_frames"] == 1
 
 
-def test_unknown_remote_and_error_frames_are_counted_and_errors_told(bmus):
+def test_unknown_remote_and_error_frames_are_counted_and_errors_told(bmus: Bmus) -> None:
     (told,) = bmus.on_frames([(0x7FF, b"", 1.0), (0x181 | REMOTE, b"", 1.0), (ERROR | 0x40, bytes(8), 1.0)])
     assert told == NoData("can", "errors", 1.0, "invalid", "bus off")
     assert bmus.counters() == {"unknown_frames": 1, "remote_frames": 1, "error_frames": 1, "modules": 0, "cycles": 0}
 
 
-def test_an_error_frame_names_every_class_it_reports():
+def test_an_error_frame_names_every_class_it_reports() -> None:
     assert (
         error_text(ERROR | 0x20 | 0x04)
         == "controller problem, no acknowledge: nobody else on the bus, wrong bitrate or no termination"
@@ -146,12 +155,12 @@ def test_an_error_frame_names_every_class_it_reports():
     assert error_text(ERROR | 0x400) == "error class 0x400"
 
 
-def test_a_frame_is_packed_as_linux_lays_it_out():
+def test_a_frame_is_packed_as_linux_lays_it_out() -> None:
     assert pack(0x9234_5678, b"\x01\x02") == bytes.fromhex("7856349202000000") + b"\x01\x02" + bytes(6)
 
 
 @given(st.lists(st.tuples(st.integers(0, 0xFFFF_FFFF), st.binary(max_size=8), st.floats(0, 1e6)), max_size=40))
-def test_no_sequence_of_frames_raises(modules, frames):
+def test_no_sequence_of_frames_raises(modules: Groups, frames: list[tuple[int, bytes, float]]) -> None:
     bmus = Bmus(modules, 12)
     bmus.on_tick(0.0)
     assert len(bmus.on_frames(frames)) <= len(frames)

@@ -43,13 +43,13 @@ def looked(belief: Belief, registers: dict[int, int]) -> str:
     return belief.polled(registers.get(MODE, 0), registers.get(SETPOINT, 0))
 
 
-def test_the_first_zero_order_writes_code_timer_zero_off_and_then_the_limits():
+def test_the_first_zero_order_writes_code_timer_zero_off_and_then_the_limits() -> None:
     done = obey(Belief(LIMITS), OFF, {})
     assert done[:4] == [(SECURITY, 125), (TIMER, 20), (SETPOINT, 0), (MODE, 0)]
     assert [write.address for write in done[4:]] == LIMIT_ADDRESSES
 
 
-def test_the_limits_are_those_of_the_lab_and_charging_is_negative():
+def test_the_limits_are_those_of_the_lab_and_charging_is_negative() -> None:
     assert limit_writes(LIMITS) == (
         (MAX_V, 12583),
         (MIN_V, 8650),
@@ -59,11 +59,11 @@ def test_the_limits_are_those_of_the_lab_and_charging_is_negative():
     )
 
 
-def test_mistake_16_the_communication_timer_is_two_seconds():
+def test_mistake_16_the_communication_timer_is_two_seconds() -> None:
     assert Write(TIMER, 20) in obey(Belief(LIMITS), OFF, {})
 
 
-def test_mistake_14_a_changed_mode_is_setpoint_zero_then_mode_then_setpoint():
+def test_mistake_14_a_changed_mode_is_setpoint_zero_then_mode_then_setpoint() -> None:
     belief, registers = Belief(LIMITS), {}
     obey(belief, OFF, registers)
     looked(belief, registers)
@@ -72,7 +72,7 @@ def test_mistake_14_a_changed_mode_is_setpoint_zero_then_mode_then_setpoint():
     assert obey(belief, power, registers) == [(SETPOINT, 0), (MODE, 1), (SETPOINT, 1092)]
 
 
-def test_a_changed_setpoint_in_the_same_mode_is_one_write():
+def test_a_changed_setpoint_in_the_same_mode_is_one_write() -> None:
     belief, registers = Belief(LIMITS), {}
     obey(belief, OFF, registers)
     looked(belief, registers)
@@ -80,7 +80,7 @@ def test_a_changed_setpoint_in_the_same_mode_is_one_write():
     assert obey(belief, DRIVE._replace(setpoint=-25.0), registers) == [(SETPOINT, -1302)]
 
 
-def test_off_writes_the_setpoint_first_and_the_mode_after_it():
+def test_off_writes_the_setpoint_first_and_the_mode_after_it() -> None:
     belief, registers = Belief(LIMITS), {}
     obey(belief, OFF, registers)
     looked(belief, registers)
@@ -90,7 +90,7 @@ def test_off_writes_the_setpoint_first_and_the_mode_after_it():
     assert not belief.is_urgent(OFF)
 
 
-def test_a_zero_in_the_same_mode_is_urgent_too():
+def test_a_zero_in_the_same_mode_is_urgent_too() -> None:
     belief, registers = Belief(LIMITS), {}
     obey(belief, OFF, registers)
     looked(belief, registers)
@@ -99,14 +99,14 @@ def test_a_zero_in_the_same_mode_is_urgent_too():
     assert obey(belief, DRIVE._replace(setpoint=0.0), registers) == [(SETPOINT, 0)]
 
 
-def test_energy_is_not_written_before_the_registers_were_looked_at():
+def test_energy_is_not_written_before_the_registers_were_looked_at() -> None:
     belief = Belief(LIMITS)
     assert belief.next_write(DRIVE, 0.0) is None
     belief.polled(0, 0)
     assert belief.next_write(DRIVE, 0.0) == (SECURITY, 125)
 
 
-def test_a_tripped_mode_is_not_written_again_without_a_new_epoch():
+def test_a_tripped_mode_is_not_written_again_without_a_new_epoch() -> None:
     belief, registers = Belief(LIMITS), {}
     obey(belief, OFF, registers)
     looked(belief, registers)
@@ -117,7 +117,7 @@ def test_a_tripped_mode_is_not_written_again_without_a_new_epoch():
     assert belief.next_write(DRIVE._replace(epoch=2), 1.0) == (SECURITY, 125)
 
 
-def test_after_a_trip_a_zero_is_written_from_the_start_and_then_energy_may_be_ordered():
+def test_after_a_trip_a_zero_is_written_from_the_start_and_then_energy_may_be_ordered() -> None:
     belief, registers = Belief(LIMITS), {}
     obey(belief, OFF, registers)
     looked(belief, registers)
@@ -128,7 +128,7 @@ def test_after_a_trip_a_zero_is_written_from_the_start_and_then_energy_may_be_or
     assert obey(belief, DRIVE, registers)[-1] == (SETPOINT, -1042)
 
 
-def test_a_write_without_answer_is_looked_at_and_believed_when_it_shows():
+def test_a_write_without_answer_is_looked_at_and_believed_when_it_shows() -> None:
     belief, registers = Belief(LIMITS), {}
     obey(belief, OFF, registers)
     looked(belief, registers)
@@ -143,7 +143,7 @@ def test_a_write_without_answer_is_looked_at_and_believed_when_it_shows():
     assert belief.next_write(change, 1.0) is None
 
 
-def test_a_write_without_answer_that_did_not_arrive_is_written_again():
+def test_a_write_without_answer_that_did_not_arrive_is_written_again() -> None:
     belief, registers = Belief(LIMITS), {}
     obey(belief, OFF, registers)
     looked(belief, registers)
@@ -157,18 +157,18 @@ def test_a_write_without_answer_that_did_not_arrive_is_written_again():
     assert belief.next_write(change, 1.0) == write
 
 
-def test_on_the_way_to_zero_a_refused_write_is_passed_over():
+def test_on_the_way_to_zero_a_refused_write_is_passed_over() -> None:
     assert next_write(wanted(OFF), {}, LIMITS, refused={SECURITY, TIMER}) == (SETPOINT, 0)
     assert next_write(wanted(OFF), {}, LIMITS, refused={SECURITY, TIMER, SETPOINT}) == (MODE, 0)
 
 
-def test_on_the_way_to_energy_nothing_comes_after_a_refused_limit():
+def test_on_the_way_to_energy_nothing_comes_after_a_refused_limit() -> None:
     written = {SECURITY: 125, TIMER: 20, SETPOINT: 0, MODE: 0}
     assert next_write(wanted(DRIVE), written, LIMITS) == (MAX_V, 12583)
     assert next_write(wanted(DRIVE), written, LIMITS, refused={MAX_V}) is None
 
 
-def test_a_voltage_limit_may_be_clamped_a_current_limit_and_a_setpoint_may_not():
+def test_a_voltage_limit_may_be_clamped_a_current_limit_and_a_setpoint_may_not() -> None:
     belief = Belief(LIMITS)
     assert belief.confirm(Write(MIN_V, 8650), 8847)
     assert not belief.confirm(Write(MAX_DISCHARGE, 5209), 5000)
@@ -176,7 +176,7 @@ def test_a_voltage_limit_may_be_clamped_a_current_limit_and_a_setpoint_may_not()
     assert not belief.confirm(Write(MODE, 2), 0)
 
 
-def test_the_timer_may_have_begun_to_count_but_not_be_longer():
+def test_the_timer_may_have_begun_to_count_but_not_be_longer() -> None:
     belief = Belief(LIMITS)
     assert belief.confirm(Write(TIMER, 20), 19)
     assert not belief.confirm(Write(TIMER, 20), 333)
@@ -193,7 +193,9 @@ orders = st.builds(
 
 
 @given(st.lists(st.tuples(orders, st.sampled_from(["take", "lose", "refuse", "poll", "trip", "look"])), max_size=40))
-def test_energy_is_never_written_while_the_inverter_may_be_in_another_mode(steps):
+def test_energy_is_never_written_while_the_inverter_may_be_in_another_mode(
+    steps: list[tuple[InverterOrder, str]],
+) -> None:
     belief, registers = Belief(LIMITS), {MODE: 0, SETPOINT: 0}
     for number, (order, what) in enumerate(steps):
         now = number * 0.1

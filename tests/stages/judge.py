@@ -1,0 +1,132 @@
+"""What the stages see of a node from outside: its broker, everything it publishes, the collector and what that stored."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from proof import Failed, Proof, last_lines, program
+
+from shared.mqtt import BrokerSettings, Message, Mqtt
+
+ROOT = "cellguard/v1/lab/rig-1"
+CELLGUARD = (sys.executable, "-P", "-m", "cellguard")
+_END_S = 5.0
+
+
+class Judge:
+    """The newest message of each topic of the node."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self._newest: dict[str, Message] = {}
+
+    def heard(self, message: Message) -> None:
+        """Called on the connection's thread."""
+        self._newest[message.topic.removeprefix(f"{ROOT}/")] = message
+
+    def body(self, topic: str) -> dict[str, Any]:
+        """The newest body of a topic below the node, {} before it came."""
+        message = self._newest.get(topic)
+        found = json.loads(message.payload) if message else {}
+        assert isinstance(found, dict)
+        return found
+
+    def count(self, name: str) -> int:
+        """A counter of the device `can`, as `state/health` tells it."""
+        return int(self.body("state/health").get("counters", {}).get("can", {}).get(name, 0))
+
+    def why(self) -> str:
+        """Why the node says it is degraded, and what its devices say."""
+        return json.dumps([self.body("status").get("why"), self.body("info").get("devices")])
+
+    def records_since(self, modules: int, t_us: int) -> bool:
+        """Whether every module's newest record began after `t_us`."""
+        return all(self.body(f"tele/module-{number:02d}").get("t0", 0) > t_us for number in range(1, modules + 1))
+
+    def stored(self, source: str) -> list[int]:
+        """Times (Unix µs) of the rows of a source in the collector's archive, in order, each once for a row."""
+        command = [*CELLGUARD, "export", "--archive", str(self.archive), "--source", source, "--format", "csv"]
+        done = subprocess.run(command, text=True, capture_output=True, timeout=60, check=False)
+        if done.returncode:
+            raise Failed(f"export: {done.stderr}")
+        rows = [(int(row["time"]), row["signal"]) for row in csv.DictReader(io.StringIO(done.stdout))]
+        if len(set(rows)) != len(rows):
+            raise Failed(f"{source}: a row is stored twice")
+        return sorted({time_us for time_us, _ in rows})
+
+
+@contextmanager
+def judging(folder: Path, proof: Proof) -> Iterator[tuple[Judge, int]]:
+    """A broker, a collector with an archive and a judge that listens; yields the judge and the broker's port."""
+    port = _free_port()
+    settings = folder / "mosquitto.conf"
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_packet_size 262144\n")
+    judge = Judge(folder / "archive")
+    collector = folder / "collector.toml"
+    collector.write_text(
+        f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[store]\nkind = "archive"\n[archive]\npath = "archive"\n'
+    )
+    judge.archive.mkdir()
+    ear = Mqtt(BrokerSettings("127.0.0.1", port, "judge"), subscriptions=[(f"{ROOT}/#", 1)], on_message=judge.heard)
+    with process([program("mosquitto"), "-c", str(settings)], folder / "mosquitto.log"):
+        proof.wait(lambda: _listens(port), 5.0, "mosquitto to listen")
+        with process([*CELLGUARD, "collector", "run", "--config", str(collector)], folder / "collector.log"):
+            ear.start()
+            try:
+                yield judge, port
+            finally:
+                ear.stop(0.5)
+
+
+@contextmanager
+def process(
+    command: Sequence[str], log: Path, environ: Mapping[str, str] = os.environ
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is ended after the block; its output goes to `log`."""
+    with log.open("ab") as file:
+        running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(environ))
+    try:
+        yield running
+    finally:
+        running.terminate()
+        try:
+            running.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+def telling(action: Callable[[], None], log: Callable[[], str]) -> None:
+    """Do something; when it fails, the failure also carries the end of a log."""
+    try:
+        action()
+    except Failed as failure:
+        raise Failed("\n  ".join([str(failure), *last_lines(log())])) from failure
+
+
+def now_us() -> int:
+    """Unix time in µs."""
+    return time.time_ns() // 1000
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

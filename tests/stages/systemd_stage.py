@@ -1,0 +1,2 @@
+from proof import Skipped
+def run(*a): raise Skipped("x")
