@@ -95,7 +95,7 @@ def default_actor() -> str:
     """The name of the person at this computer."""
     try:
         return getpass.getuser()[:64] or "operator"
-    except (KeyError, OSError):  # no such user in a container
+    except (ImportError, KeyError, OSError):  # no such user in a container, no users at all on Windows
         return "operator"
 
 

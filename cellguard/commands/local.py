@@ -28,7 +28,7 @@ def _door(function: Callable[..., Any]) -> Callable[..., Any]:
 @command.command("estop")
 @_door
 def estop(**door: Any) -> None:  # noqa: ANN401 (the four options of every command here)
-    """Setpoint zero, then open; latches nothing is skipped for."""
+    """Emergency stop: setpoint zero, then open the contactors."""
     _send({"target": "estop"}, **door)
 
 

@@ -32,6 +32,32 @@ class Meant(NamedTuple):
     schedule: str
 
 
+class Step(NamedTuple):
+    """One command and when it is due; None means that any state of the schedule will do."""
+
+    target: str
+    action: str
+    states: tuple[str, ...]
+    schedule: str | None = None
+    after_run: bool = False
+    after_hold: bool = False
+
+    def fits(self, state: str, schedule: str, *, has_run: bool, was_held: bool) -> bool:
+        """Whether this command is due now."""
+        in_place = state in self.states and self.schedule in {None, schedule}
+        return in_place and (self.after_run or not has_run) and (was_held or not self.after_hold)
+
+
+STEPS = (
+    Step("contactor", "close", ("STANDBY",)),
+    Step("schedule", "resume", ("READY",), "paused", after_run=True, after_hold=True),
+    Step("schedule", "start", ("READY", "RUN"), "done", after_run=True),
+    Step("schedule", "start", ("READY",)),
+)
+"""What the attendant does, the first row that fits. Once the schedule has run, only what came by itself is put right again:
+a day is over, or a device was lost for a moment (HOLD). What a person stopped stays stopped."""
+
+
 class Attendant:
     """Behaves as a person would over MQTT. It never resets a latch, and leaves the pack alone once it has run."""
 
@@ -43,6 +69,7 @@ class Attendant:
         self._say = say
         self._leaving = threading.Event()
         self._has_run = False
+        self._was_held = False
         self._next_try = 0.0
         self._said = ""
         self._refused_since = inf
@@ -81,19 +108,16 @@ class Attendant:
         self._next_try = time.monotonic() + AGAIN_S
         state = text(self.view.state("safety"), "state")
         schedule = text(self.view.state("schedule"), "state")
-        if state == "RUN" and schedule == "running":
-            self._has_run = True
-        elif schedule == "done" and state in {"READY", "RUN"}:
-            self._ask(operator, "schedule", {"action": "start", "file": self._meant.schedule})
-        elif self._has_run:
-            return
-        elif state == "STANDBY":
-            self._ask(operator, "contactor", {"action": "close"})
-        elif state == "READY":
-            self._ask(operator, "schedule", {"action": "start", "file": self._meant.schedule})
-        elif state == "LATCHED":
+        self._was_held = state == "HOLD" or (self._was_held and state == "READY")
+        self._has_run |= state == "RUN" and schedule == "running"
+        if state == "LATCHED":
             names = listed(self.view.state("safety"), "latches")
             self._tell(f"the guard is LATCHED ({names}) and the demo does not reset it; see cellguard alarms")
+        for step in STEPS:
+            if step.fits(state, schedule, has_run=self._has_run, was_held=self._was_held):
+                extra = {"file": self._meant.schedule} if step.action == "start" else {}
+                self._ask(operator, step.target, {"action": step.action, **extra})
+                return
 
     def _open(self, operator: Operator) -> None:
         if self.view.state("safety").get("state") not in _AT_REST:

@@ -40,43 +40,49 @@ class _Place:
 
 
 @dataclass(slots=True)
-class _Open:
-    """The row of one source that is being filled, and what is known of its source since start.
+class _Filling:
+    """A row that is being filled: one SYNC cycle of a module, or one poll."""
 
-    `awaited`: the parts of the cycle before in their order. `late`: the last of them, which a busy bus carries only after the
-    next SYNC; the row stays open for them, as long as they come first and in their order.
+    time_us: int
+    values: list[float]
+    bad: list[tuple[int, str]] = field(default_factory=list)
+    arrived: set[str] = field(default_factory=set)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Open:
+    """What is open of one source, and what is known of it since start.
+
+    `before` is the row of the cycle before while parts of it are missing: a busy bus carries the last frames of a cycle only
+    after the next SYNC. Then a part comes twice in the new cycle, and the first one belongs to `before`.
     """
 
     index: int
     width: int
     places: Mapping[str, _Place]
     cycled: bool
-    values: list[float] = field(default_factory=list)
-    bad: list[tuple[int, str]] = field(default_factory=list)
-    arrived: dict[str, None] = field(default_factory=dict)  # an ordered set
-    reasons: dict[str, str] = field(default_factory=dict)
-    awaited: tuple[str, ...] = ()
-    late: list[str] = field(default_factory=list)
+    now: _Filling | None = None
+    before: _Filling | None = None
+    awaited: set[str] = field(default_factory=set)
     ever: set[str] = field(default_factory=set)
     closed: bool = False
-    time_us: int = 0
     last_us: int = -1
 
 
 class Rows:
-    """Turns arrivals into rows (numbered 0; the ring numbers them). Times are whole µs and rise strictly in each source."""
+    """Turns arrivals into rows (numbered 0; the ring numbers them). Times are whole µs and rise strictly in each source.
+
+    A row is complete when every part of the cycle before has arrived. An incomplete one is held for one more cycle.
+    """
 
     def __init__(self, schemas: Sequence[Schema]) -> None:
         self._open = {schema.source: _opened(index, schema) for index, schema in enumerate(schemas)}
         self._cycled = [row for row in self._open.values() if row.cycled]
         self._cycle_us = -1
-        self.counters = {
-            "rows": 0,
-            "not_recorded": 0,
-            "after_row_was_closed": 0,
-            "before_first_sync": 0,
-            "after_next_sync": 0,
-        }
+        self.counters = dict.fromkeys(
+            ("rows", "not_recorded", "after_row_was_closed", "before_first_sync", "after_next_sync"), 0
+        )
 
     def feed(self, arrivals: Sequence[Reading | NoData | Opened]) -> list[Row]:
         """The rows that are complete after these arrivals."""
@@ -98,53 +104,63 @@ class Rows:
         if row is None or place is None:  # such as the board's own state: for the core, not for the record
             self.counters["not_recorded"] += 1
         elif not row.cycled:
-            _fill(row, reading, place)
-            row.time_us = int(reading.t_mono * MICROSECONDS)
-            done.append(_close(row))
-            _begin(row)
+            poll = _Filling(int(reading.t_mono * MICROSECONDS), [NAN] * row.width)
+            _fill(row, poll, reading, place)
+            done.append(_close(row, poll))
         elif self._cycle_us < 0:
             self.counters["before_first_sync"] += 1
         else:
             self._answer(row, reading, place, done)
 
     def _answer(self, row: _Open, reading: Reading, place: _Place, done: list[Row]) -> None:
-        if row.late:
-            is_late = reading.part == row.late[0]
-            if is_late:
-                self.counters["after_next_sync"] += 1
-                _fill(row, reading, place)
-                del row.late[0]
-                if row.late:
-                    return
-            done.append(_close(row))
-            _begin(row)
-            if is_late:
-                return
-        if row.closed:
-            # first seen, or after a cycle in which it was missing: it is waited for from now on
-            row.arrived[reading.part] = None
+        if row.closed:  # a part seen for the first time: it is waited for from now on
+            row.awaited.add(reading.part)
             row.ever.add(reading.part)
             self.counters["after_row_was_closed"] += 1
             return
-        if not row.arrived:
-            row.time_us = self._cycle_us
-        _fill(row, reading, place)
-        if row.awaited and row.arrived.keys() >= set(row.awaited):
-            done.append(_close(row))
+        now = row.now
+        if now is None:
+            row.now = now = _Filling(self._cycle_us, [NAN] * row.width)
+        elif reading.part in now.arrived:
+            self._again(row, now, reading.part, done)
+        _fill(row, now, reading, place)
+        if len(now.arrived) >= len(row.awaited) and row.before is None and row.awaited and now.arrived >= row.awaited:
+            done.append(_close(row, now))
+            row.closed = True
+
+    def _again(self, row: _Open, now: _Filling, part: str, done: list[Row]) -> None:
+        before = row.before
+        if before is not None and part not in before.arrived:
+            self.counters["after_next_sync"] += 1
+            _move(row.places[part], now, before)
+            before.arrived.add(part)
+            if before.arrived >= row.awaited:
+                done.append(_close(row, before))
+                row.before = None
 
     def _no_data(self, missing: NoData) -> None:
         row = self._open.get(missing.source)
         if row is not None and missing.part in row.places and missing.reason in _KNOWN_REASONS:
-            row.reasons[missing.part] = missing.reason
+            if row.now is None:
+                row.now = _Filling(self._cycle_us, [NAN] * row.width)
+            row.now.reasons[missing.part] = missing.reason
 
     def _sync(self, mono_us: int, done: list[Row]) -> None:
         for row in self._cycled:
-            if row.arrived and not row.closed:
-                if not row.late and (late := _tail(row)):
-                    row.late = late
-                    continue
-                done.append(_close(row))
-            _begin(row)
+            if row.before is not None:
+                done.append(_close(row, row.before))
+                row.awaited &= row.before.arrived
+                row.before = None
+            now = row.now
+            if now is not None and now.arrived and not row.closed:
+                if now.arrived >= row.awaited:
+                    done.append(_close(row, now))
+                    row.awaited = now.arrived
+                else:
+                    row.awaited |= now.arrived
+                    row.before = now
+            row.now = None
+            row.closed = False
         self._cycle_us = mono_us
 
 
@@ -159,54 +175,44 @@ def _opened(index: int, schema: Schema) -> _Open:
             size += name is not None
         places[part] = _Place(start, size, tuple(targets))
         start += size
-    return _Open(index, start, places, schema.cycled, [NAN] * start)
+    return _Open(index, start, places, schema.cycled)
 
 
-def _fill(row: _Open, reading: Reading, place: _Place) -> None:
+def _fill(row: _Open, filling: _Filling, reading: Reading, place: _Place) -> None:
     values = reading.values
     if len(values) == place.size and None not in values:
-        row.values[place.start : place.start + place.size] = cast("tuple[float, ...]", values)
+        filling.values[place.start : place.start + place.size] = cast("tuple[float, ...]", values)
     else:
         for target, value in zip(place.targets, values, strict=False):
             if target is not None:
-                row.values[target] = NAN if value is None else value
-    if reading.part in row.arrived and row.bad:  # sent twice in one cycle: the newer one counts
-        row.bad = [entry for entry in row.bad if not place.start <= entry[0] < place.start + place.size]
+                filling.values[target] = NAN if value is None else value
+    if filling.bad and reading.part in filling.arrived:  # sent twice in one cycle: the newer one counts
+        filling.bad = [entry for entry in filling.bad if not _within(place, entry)]
     for index, reason in reading.bad:
         target = place.targets[index] if index < len(place.targets) else None
         if target is not None:
-            row.values[target] = NAN
+            filling.values[target] = NAN
             if reason != "not_populated":
-                row.bad.append((target, reason))
-    row.arrived[reading.part] = None
+                filling.bad.append((target, reason))
+    filling.arrived.add(reading.part)
     row.ever.add(reading.part)
 
 
-def _tail(row: _Open) -> list[str]:
-    """The awaited parts that are missing, if they are the last ones of their order and not all."""
-    missing = [part for part in row.awaited if part not in row.arrived]
-    count = len(missing)
-    return missing if 0 < count < len(row.awaited) and row.awaited[-count:] == tuple(missing) else []
+def _move(place: _Place, now: _Filling, before: _Filling) -> None:
+    here = slice(place.start, place.start + place.size)
+    before.values[here] = now.values[here]
+    before.bad += [entry for entry in now.bad if _within(place, entry)]
 
 
-def _close(row: _Open) -> Row:
+def _within(place: _Place, entry: tuple[int, str]) -> bool:
+    return place.start <= entry[0] < place.start + place.size
+
+
+def _close(row: _Open, filling: _Filling) -> Row:
     """The row as it stands; what was seen before and is missing now is stale."""
-    for part in row.ever - row.arrived.keys():
+    for part in row.ever - filling.arrived:
         place = row.places[part]
-        reason = row.reasons.get(part, "stale")
-        row.bad.extend((index, reason) for index in range(place.start, place.start + place.size))
-    row.last_us = max(row.time_us, row.last_us + 1)
-    done = Row(0, row.last_us, row.index, tuple(row.values), tuple(row.bad))
-    row.values = [NAN] * row.width
-    row.bad = []
-    row.closed = True
-    return done
-
-
-def _begin(row: _Open) -> None:
-    """A new cycle."""
-    row.awaited = tuple(row.arrived)
-    row.arrived.clear()
-    row.reasons.clear()
-    row.late.clear()
-    row.closed = False
+        reason = filling.reasons.get(part, "stale")
+        filling.bad.extend((index, reason) for index in range(place.start, place.start + place.size))
+    row.last_us = max(filling.time_us, row.last_us + 1)
+    return Row(0, row.last_us, row.index, tuple(filling.values), tuple(filling.bad))

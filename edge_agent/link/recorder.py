@@ -218,7 +218,7 @@ class Recorder:
         if release.quarantined:
             opened.spool.settle(release.lane, [seq for seq, _ in release.quarantined], QUARANTINED)
             log.warning("quarantined by the collector: %s", release.quarantined[:5])
-        opened.uplink.settled(release)
+        opened.uplink.settled(release, time.monotonic())
 
     def _publish_message(self, lane: Lane, message: Fetched) -> bool:
         _, source, payload = message

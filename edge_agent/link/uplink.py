@@ -1,7 +1,8 @@
 """PURE: which spooled message is sent next, when one is sent again, and what a receipt may release.
 
 Events go first, then what is fresh, then the backlog from its oldest end. A message without a receipt is sent again after a
-growing delay, and at once after a reconnect. Nothing is released that was not really sent by this process from this spool.
+growing delay, and at once after a reconnect or when a collector has just come. The first delay follows how long receipts take:
+a slow link must not be filled with copies. Nothing is released that was not really sent by this process from this spool.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ WINDOW_BYTES = 8 * 1024 * 1024
 _RESERVED = WINDOW // 5
 """Of the window, kept free of backlog so that events and fresh telemetry always pass."""
 _FRESH = 256
-FIRST_RESEND_S, LAST_RESEND_S = 5.0, 60.0
+FIRST_RESEND_S, LAST_RESEND_S = 2.0, 60.0
+_TRIPS = 3.0
+"""The first resend comes after so many times what receipts took lately, at least `FIRST_RESEND_S`."""
+_CALMING = 0.05
+"""How much of a shorter trip is believed at once; a longer one is believed wholly."""
 MAX_RECEIPT_BYTES = 64 * 1024
 
 Fetched = tuple[int, str, bytes]
@@ -34,7 +39,8 @@ class _Sent:
     size: int
     first_at: float
     due: float
-    delay_s: float = FIRST_RESEND_S
+    delay_s: float
+    copies: int = 1
 
 
 class Release(NamedTuple):
@@ -65,6 +71,7 @@ class Uplink:
         self._ahead: dict[Lane, deque[Fetched]] = {lane: deque() for lane in LANES}
         self._collectors: dict[str, str] = {}
         self._fresh: deque[int] = deque(maxlen=_FRESH)
+        self._trip_s = 0.0
         self.has_more = False
         self.counts: Counter[str] = Counter()
 
@@ -94,7 +101,7 @@ class Uplink:
     def _all_due(self, now: float) -> None:
         for sent in self._all_sent():
             sent.due = now
-            sent.delay_s = FIRST_RESEND_S
+            sent.delay_s = self.first_resend_s
 
     def send(self, now: float, room: int, publish: Callable[[Lane, Fetched], bool]) -> int:
         """Publish at most `room` messages, most urgent first; stops at the first that is not taken. Returns how many went."""
@@ -153,10 +160,12 @@ class Uplink:
         seq, _, payload = message
         sent = self._unreceipted[lane].get(seq)
         if sent is None:
-            self._unreceipted[lane][seq] = _Sent(len(payload), now, now + FIRST_RESEND_S)
+            delay_s = self.first_resend_s
+            self._unreceipted[lane][seq] = _Sent(len(payload), now, now + delay_s, delay_s)
             self._bytes += len(payload)
             self.counts["sent"] += 1
             return
+        sent.copies += 1
         sent.delay_s = min(sent.delay_s * 2, LAST_RESEND_S)
         sent.due = now + sent.delay_s
 
@@ -175,9 +184,13 @@ class Uplink:
             self.counts["receipts_for_nothing"] += 1
         return Release(receipt.lane, list(dict.fromkeys(stored)), bad)
 
-    def settled(self, release: Release) -> None:
-        """The release is durable: forget those messages."""
+    def settled(self, release: Release, now: float) -> None:
+        """The release is durable: forget those messages, and learn from those sent once how long a receipt takes."""
         for seq in (*release.stored, *(seq for seq, _ in release.quarantined)):
+            sent = self._unreceipted[release.lane].get(seq)
+            if sent is not None and sent.copies == 1:
+                took_s = now - sent.first_at
+                self._trip_s = max(took_s, self._trip_s + _CALMING * (took_s - self._trip_s))
             self._forget(release.lane, seq)
 
     def _parse(self, payload: bytes, *, retained: bool) -> Receipt | None:
@@ -211,6 +224,11 @@ class Uplink:
     def sent(self, lane: Lane) -> list[int]:
         """Numbers on their way: sent, without a receipt."""
         return list(self._unreceipted[lane])
+
+    @property
+    def first_resend_s(self) -> float:
+        """How long to wait for a receipt before a message is sent a second time."""
+        return min(max(FIRST_RESEND_S, _TRIPS * self._trip_s), LAST_RESEND_S)
 
     @property
     def unreceipted(self) -> int:

@@ -7,6 +7,7 @@
  *
  * stdin:   adc CHANNEL MILLIVOLT | ground LEVEL | send HEX | reset | run MS | quit        (end of file quits too)
  * stdout:  pty PATH               where the UART is, --live only
+ *          port STATE T            the host opened (1) or closed (0) the pty
  *          reset CAUSE T          the chip was reset; CAUSE is MCUSR as the sketch finds it
  *          pin N STATE T          STATE of digital pin N: 0, 1, or z while it is an input
  *          out HEX T              a line the sketch sent, with its line feed, not with --live
@@ -195,6 +196,7 @@ static void read_pty(void) {
   struct pollfd state = {.fd = master, .events = POLLIN};
   poll(&state, 1, 0);
   const bool open_now = !(state.revents & POLLHUP);
+  if (open_now != port_open) printf("port %d %llu\n", open_now, now_us());
   if (open_now && !port_open && reset_on_open) pull_reset();
   port_open = open_now;
   uint8_t bytes[256];

@@ -7,6 +7,14 @@
 #define V1_READ_TIMEOUT_MS 1000
 #endif
 
+#include <avr/sleep.h>
+
+// delay() calls this while it waits: sleeping until the next interrupt makes the simulated board cheap and changes nothing else
+void yield() {
+  set_sleep_mode(SLEEP_MODE_IDLE);
+  sleep_mode();
+}
+
 static const uint8_t LONGEST_COMMAND = 30;
 static const uint8_t OUTPUTS[] = {3, 4, 5, 6, 7};
 

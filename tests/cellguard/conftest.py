@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
 
+from cellguard.main import main
 from shared.mqtt import BrokerSettings, Message, Mqtt
 
 SESSION = "9f3c21aa"
 Judge = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 
-def cellguard(*arguments: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a person would."""
-    command = [sys.executable, "-P", "-m", "cellguard", *arguments]
-    return subprocess.run(command, text=True, capture_output=True, timeout=timeout_s, check=False)
+class Done(NamedTuple):
+    """How a command ended, as a shell would see it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def cellguard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run the command line in this process, entry and exit code included."""
+
+    def run(*arguments: str) -> Done:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["cellguard", *arguments])
+        with pytest.raises(SystemExit) as ending:
+            main()
+        out, err = capsys.readouterr()
+        return Done(int(ending.value.code or 0), out, err)
+
+    return run
 
 
 class StandIn:

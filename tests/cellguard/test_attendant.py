@@ -31,7 +31,7 @@ class Guardlike:
     def obey(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         word = str(command["action"])
         self.targets.append(word)
-        if word == "start" and self.state == "READY":
+        if word in {"start", "resume"} and self.state == "READY":
             self.become("RUN", "running")
         elif word == "close" and self.state == "STANDBY":
             self.become("READY")
@@ -91,7 +91,29 @@ def test_once_it_has_run_the_pack_belongs_to_the_person(
 
     guard.become("STANDBY")
     before = guard.node.counter
-    wait_until(lambda: guard.node.counter > before + 25, 10.0, "two of its turns")
+    wait_until(lambda: guard.node.counter > before + 15, 10.0, "two of its turns")
+    assert guard.targets == []
+
+
+def test_after_a_hold_that_passed_it_resumes(guard: Guardlike, attendant: Attendant, wait_until: Any) -> None:
+    guard.become("RUN", "running")
+    wait_until(lambda: guard.store() or attendant._has_run, 10.0, "the attendant to see RUN")
+
+    guard.become("HOLD", "paused")
+    wait_until(lambda: attendant._was_held, 10.0, "the attendant to see HOLD")
+    guard.become("READY", "paused")
+
+    wait_until(lambda: guard.state == "RUN", 10.0, "RUN again")
+    assert guard.targets == ["resume"]
+
+
+def test_a_schedule_that_a_person_paused_stays_paused(guard: Guardlike, attendant: Attendant, wait_until: Any) -> None:
+    guard.become("RUN", "running")
+    wait_until(lambda: guard.store() or attendant._has_run, 10.0, "the attendant to see RUN")
+
+    guard.become("READY", "paused")
+    before = guard.node.counter
+    wait_until(lambda: guard.node.counter > before + 15, 10.0, "its turns")
     assert guard.targets == []
 
 
@@ -101,7 +123,7 @@ def test_a_latch_is_never_reset_and_is_said_once(
     guard.become("LATCHED")
     wait_until(lambda: guard.store() or said, 10.0, "a word about the latch")
     before = guard.node.counter
-    wait_until(lambda: guard.node.counter > before + 25, 10.0, "two of its turns")
+    wait_until(lambda: guard.node.counter > before + 15, 10.0, "two of its turns")
 
     assert len(said) == 1
     assert "module-03.stale" in said[0]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -13,12 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellguard import toml
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "cellguard", *arguments]
-    return subprocess.run(command, text=True, capture_output=True, timeout=30, check=False)
-
 
 PLAIN = st.one_of(
     st.booleans(),
@@ -48,40 +41,42 @@ def test_what_settings_cannot_hold_is_a_programming_error() -> None:
 
 
 @pytest.mark.parametrize(("kind", "section"), [("edge", "inverter"), ("collector", "archive")])
-def test_schema_is_the_json_schema_of_the_settings(kind: str, section: str) -> None:
-    done = run("config", "schema", kind)
+def test_schema_is_the_json_schema_of_the_settings(kind: str, section: str, cellguard: Any) -> None:
+    done = cellguard("config", "schema", kind)
 
     assert section in orjson.loads(done.stdout)["properties"]
 
 
-def test_show_prints_defaults_file_and_overlay_as_toml_that_loads_again(tmp_path: Path) -> None:
+def test_show_prints_defaults_file_and_overlay_as_toml_that_loads_again(tmp_path: Path, cellguard: Any) -> None:
     (tmp_path / "edge.toml").write_text('[pack]\nseries = 4\n[mqtt]\nhost = "pc"\n')
     (tmp_path / "more.toml").write_text("[pack]\ncells = 10\n")
 
-    done = run("config", "show", "--config", str(tmp_path / "edge.toml"), "--overlay", str(tmp_path / "more.toml"))
+    done = cellguard(
+        "config", "show", "--config", str(tmp_path / "edge.toml"), "--overlay", str(tmp_path / "more.toml")
+    )
 
     assert done.returncode == 0, done.stderr
     shown = tomllib.loads(done.stdout)
     assert shown["pack"] == {"series": 4, "cells": 10}
     assert (shown["mqtt"]["host"], shown["safety"]["hold_s"]) == ("pc", 10.0)
     (tmp_path / "again.toml").write_text(done.stdout)
-    again = tomllib.loads(run("config", "show", "--config", str(tmp_path / "again.toml")).stdout)
+    again = tomllib.loads(cellguard("config", "show", "--config", str(tmp_path / "again.toml")).stdout)
     assert {**again, "schedule": {}} == {**shown, "schedule": {}}
 
 
-def test_show_knows_a_collector_s_file_by_its_section(tmp_path: Path) -> None:
+def test_show_knows_a_collector_s_file_by_its_section(tmp_path: Path, cellguard: Any) -> None:
     (tmp_path / "c.toml").write_text('[collector]\nname = "pc-7"\n[archive]\npath = "here"\n')
 
-    done = run("config", "show", "--config", str(tmp_path / "c.toml"), "--json")
+    done = cellguard("config", "show", "--config", str(tmp_path / "c.toml"), "--json")
 
     assert orjson.loads(done.stdout)["collector"]["name"] == "pc-7"
     assert orjson.loads(done.stdout)["archive"]["path"] == str(tmp_path / "here")
 
 
-def test_show_names_every_wrong_key_and_ends_with_78(tmp_path: Path) -> None:
+def test_show_names_every_wrong_key_and_ends_with_78(tmp_path: Path, cellguard: Any) -> None:
     (tmp_path / "edge.toml").write_text('[pack]\nseries = 99\n[inverter]\nport = "x"\nmax_charge = 3\n')
 
-    done = run("config", "show", "--config", str(tmp_path / "edge.toml"))
+    done = cellguard("config", "show", "--config", str(tmp_path / "edge.toml"))
 
     assert done.returncode == 78
     assert "[pack] series: given 99" in done.stderr
@@ -92,10 +87,10 @@ def test_show_names_every_wrong_key_and_ends_with_78(tmp_path: Path) -> None:
 POWER = "\ufeffInterval [s],Power [kW]\r\n3600,-10\r\n1800,5\r\n"
 
 
-def test_a_schedule_in_kw_with_bom_is_summed_up(tmp_path: Path) -> None:
+def test_a_schedule_in_kw_with_bom_is_summed_up(tmp_path: Path, cellguard: Any) -> None:
     (tmp_path / "power.csv").write_text(POWER, encoding="utf-8", newline="")
 
-    done = run("schedule", "check", str(tmp_path / "power.csv"), "--json")
+    done = cellguard("schedule", "check", str(tmp_path / "power.csv"), "--json")
 
     assert done.returncode == 0, done.stderr
     assert orjson.loads(done.stdout) == {
@@ -106,7 +101,7 @@ def test_a_schedule_in_kw_with_bom_is_summed_up(tmp_path: Path) -> None:
         "charged_kwh": 10.0,
         "largest": 10.0,
     }
-    assert "2 steps in kW, 1:30:00" in run("schedule", "check", str(tmp_path / "power.csv")).stdout
+    assert "2 steps in kW, 1:30:00" in cellguard("schedule", "check", str(tmp_path / "power.csv")).stdout
 
 
 @pytest.mark.parametrize(
@@ -118,19 +113,21 @@ def test_a_schedule_in_kw_with_bom_is_summed_up(tmp_path: Path) -> None:
         ("", [], "empty.csv"),
     ],
 )
-def test_a_wrong_schedule_ends_with_78_and_its_place(tmp_path: Path, text: str, options: list[str], said: str) -> None:
+def test_a_wrong_schedule_ends_with_78_and_its_place(
+    tmp_path: Path, text: str, options: list[str], said: str, cellguard: Any
+) -> None:
     (tmp_path / "empty.csv").write_text(text)
 
-    done = run("schedule", "check", str(tmp_path / "empty.csv"), *options)
+    done = cellguard("schedule", "check", str(tmp_path / "empty.csv"), *options)
 
     assert done.returncode == 78
     assert said in done.stderr
 
 
-def test_a_schedule_that_is_not_utf_8_names_the_line(tmp_path: Path) -> None:
+def test_a_schedule_that_is_not_utf_8_names_the_line(tmp_path: Path, cellguard: Any) -> None:
     (tmp_path / "old.csv").write_bytes(b"Interval [s],Current [A]\n10,5\n10,\xb05\n")
 
-    done = run("schedule", "check", str(tmp_path / "old.csv"))
+    done = cellguard("schedule", "check", str(tmp_path / "old.csv"))
 
     assert done.returncode == 78
     assert "line 3: given byte 0xb0; allowed: UTF-8" in done.stderr

@@ -5,17 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 import pytest
 
 from cellguard.main import COMMANDS
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cellguard", *arguments], text=True, capture_output=True, timeout=30, check=False
-    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -59,8 +54,10 @@ def test_help_lists_every_command_and_imports_none_of_them() -> None:
         (["schedule", "check", "no-such-file.csv"], 78, "no-such-file.csv"),
     ],
 )
-def test_the_exit_code_says_what_kind_of_failure_it_was(arguments: list[str], code: int, said: str) -> None:
-    done = run(*arguments)
+def test_the_exit_code_says_what_kind_of_failure_it_was(
+    arguments: list[str], code: int, said: str, cellguard: Any
+) -> None:
+    done = cellguard(*arguments)
 
     assert done.returncode == code, done.stderr
     assert said in done.stdout + done.stderr
@@ -111,3 +108,22 @@ def test_a_reader_that_went_away_is_no_error() -> None:
     done = run_broken("BrokenPipeError()")
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+WITHOUT_UNIX = """
+import sys
+for name in ("fcntl", "termios", "tty", "pty", "resource", "grp", "pwd", "syslog"):
+    sys.modules[name] = None
+from cellguard.main import main
+sys.argv = ["cellguard", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("words", [["send", "pump", "on"], ["watch", "--once"], ["tail"], ["alarms"]])
+def test_the_pc_s_commands_need_nothing_that_windows_lacks(words: list[str]) -> None:
+    command = [sys.executable, "-c", WITHOUT_UNIX, *words, "--mqtt", "127.0.0.1:1"]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=30, check=False)
+
+    assert done.returncode == 69, done.stderr
+    assert "127.0.0.1:1" in done.stderr

@@ -22,9 +22,9 @@ ALARM = {
 }
 
 
-def run(mqtt: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "cellguard", *arguments, *mqtt]
-    return subprocess.run(command, text=True, capture_output=True, timeout=30, check=False)
+@pytest.fixture
+def run(cellguard: Any, mqtt: list[str]) -> Any:
+    return lambda *arguments: cellguard(*arguments, *mqtt)
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def pack(node: Any) -> Any:
 
 
 @pytest.mark.usefixtures("pack")
-def test_alarms_lists_those_that_hold_and_not_the_cleared_ones(mqtt: list[str]) -> None:
-    done = run(mqtt, "alarms")
+def test_alarms_lists_those_that_hold_and_not_the_cleared_ones(run: Any) -> None:
+    done = run("alarms")
 
     assert done.returncode == 0, done.stderr
     assert "module-03.temperature_high" in done.stdout
@@ -58,23 +58,23 @@ def test_alarms_lists_those_that_hold_and_not_the_cleared_ones(mqtt: list[str]) 
 
 
 @pytest.mark.usefixtures("pack")
-def test_alarms_as_json_are_the_retained_bodies(mqtt: list[str]) -> None:
-    done = run(mqtt, "alarms", "--json")
-    everything = run(mqtt, "alarms", "--json", "--all")
+def test_alarms_as_json_are_the_retained_bodies(run: Any) -> None:
+    done = run("alarms", "--json")
+    everything = run("alarms", "--json", "--all")
 
     assert [orjson.loads(line) for line in done.stdout.splitlines()] == [ALARM]
     assert len(everything.stdout.splitlines()) == 2
 
 
 @pytest.mark.usefixtures("node")
-def test_no_alarms_is_said_in_words(mqtt: list[str]) -> None:
-    done = run(mqtt, "alarms")
+def test_no_alarms_is_said_in_words(run: Any) -> None:
+    done = run("alarms")
 
     assert (done.returncode, done.stdout) == (0, "lab/rig-1: no alarms\n")
 
 
-def test_tail_prints_one_json_line_for_each_message_of_the_topic(node: Any, mqtt: list[str]) -> None:
-    done = run(mqtt, "tail", "state/inverter", "--json", "--count", "2")
+def test_tail_prints_one_json_line_for_each_message_of_the_topic(node: Any, run: Any) -> None:
+    done = run("tail", "state/inverter", "--json", "--count", "2")
 
     lines = [orjson.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stderr
@@ -83,25 +83,25 @@ def test_tail_prints_one_json_line_for_each_message_of_the_topic(node: Any, mqtt
 
 
 @pytest.mark.usefixtures("pack")
-def test_tail_for_people_marks_what_the_broker_had_kept(mqtt: list[str]) -> None:
-    done = run(mqtt, "tail", "alarm/#", "--count", "2")
+def test_tail_for_people_marks_what_the_broker_had_kept(run: Any) -> None:
+    done = run("tail", "alarm/#", "--count", "2")
 
     assert done.stdout.count("(kept)") == 2
     assert "lab/rig-1/alarm/module-03.temperature_high" in done.stdout
 
 
-def test_tail_of_a_topic_without_messages_ends_with_4(node: Any, mqtt: list[str]) -> None:
+def test_tail_of_a_topic_without_messages_ends_with_4(node: Any, run: Any) -> None:
     assert node.connected
-    done = run(mqtt, "tail", "tele/+", "--seconds", "0.5")
+    done = run("tail", "tele/+", "--seconds", "0.5")
 
     assert (done.returncode, done.stdout) == (4, "")
 
 
-def test_tail_shows_no_control_characters_of_a_hostile_payload(node: Any, mqtt: list[str]) -> None:
+def test_tail_shows_no_control_characters_of_a_hostile_payload(node: Any, run: Any) -> None:
     node.keep("alarm/hostile", {"alarm": "\x1b[2J\x07"})
     node._mqtt.retain(f"{node.root}/event/raw", b"\x1b]0;owned\x07")
 
-    done = run(mqtt, "tail", "event/raw", "--count", "1")
+    done = run("tail", "event/raw", "--count", "1")
 
     assert "owned" in done.stdout
     assert "\x1b" not in done.stdout
@@ -109,8 +109,8 @@ def test_tail_shows_no_control_characters_of_a_hostile_payload(node: Any, mqtt: 
 
 
 @pytest.mark.usefixtures("pack")
-def test_watch_once_shows_modules_outputs_safety_schedule_and_alarms(mqtt: list[str]) -> None:
-    done = run(mqtt, "watch", "--once")
+def test_watch_once_shows_modules_outputs_safety_schedule_and_alarms(run: Any) -> None:
+    done = run("watch", "--once")
 
     assert done.returncode == 0, done.stderr
     for word in (
@@ -130,8 +130,8 @@ def test_watch_once_shows_modules_outputs_safety_schedule_and_alarms(mqtt: list[
 
 
 @pytest.mark.usefixtures("pack")
-def test_watch_once_as_json_is_one_object(mqtt: list[str]) -> None:
-    done = run(mqtt, "watch", "--once", "--json")
+def test_watch_once_as_json_is_one_object(run: Any) -> None:
+    done = run("watch", "--once", "--json")
     seen = orjson.loads(done.stdout)
 
     assert seen["node"] == "lab/rig-1"
@@ -141,8 +141,8 @@ def test_watch_once_as_json_is_one_object(mqtt: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("pack")
-def test_doctor_names_each_fault_with_what_to_do_and_ends_with_5(mqtt: list[str]) -> None:
-    done = run(mqtt, "doctor", "--json", "--seconds", "1")
+def test_doctor_names_each_fault_with_what_to_do_and_ends_with_5(run: Any) -> None:
+    done = run("doctor", "--json", "--seconds", "1")
 
     found = {row["check"]: row for row in map(orjson.loads, done.stdout.splitlines())}
     assert done.returncode == 5
@@ -157,10 +157,10 @@ def test_doctor_names_each_fault_with_what_to_do_and_ends_with_5(mqtt: list[str]
     assert all(row["todo"] for row in found.values() if row["verdict"] != "ok")
 
 
-def test_doctor_without_a_broker_says_what_to_start(mqtt: list[str], broker: Any) -> None:
+def test_doctor_without_a_broker_says_what_to_start(run: Any, broker: Any) -> None:
     broker.stop()
 
-    done = run(mqtt, "doctor")
+    done = run("doctor")
 
     assert done.returncode == 5
     assert "FAULT broker" in done.stdout

@@ -48,6 +48,7 @@ class Board:
         self._to, self._from = self.process.stdin, self.process.stdout
         self._rest = b""
         self.path = ""
+        self.port_open = False
         self.now_us = 0
         self.pins: dict[int, str] = {}
         self.changes: list[tuple[int, int, str]] = []
@@ -56,6 +57,7 @@ class Board:
         self.remarks: list[str] = []
         self._meanings: dict[str, Callable[[list[str]], None]] = {
             "pty": lambda words: setattr(self, "path", words[0]),
+            "port": lambda words: setattr(self, "port_open", words[0] == "1"),
             "pin": self._pin_changed,
             "reset": lambda words: self.resets.append((words[0], int(words[1]))),
             "out": lambda words: self.sent.append((int(words[1]), bytes.fromhex(words[0]))),
@@ -121,6 +123,13 @@ class LiveBoard(Board):
     def __init__(self, sketch: str, *options: str) -> None:
         super().__init__(sketch, "--live", *options)
         while not self.path:
+            self.listen()
+        os.set_blocking(self._from.fileno(), False)
+
+    def wait_closed(self) -> None:
+        """Until the board has seen that the host closed the port."""
+        os.set_blocking(self._from.fileno(), True)
+        while self.port_open:
             self.listen()
         os.set_blocking(self._from.fileno(), False)
 
@@ -200,7 +209,9 @@ def parts() -> Path:
     missing = sorted(package for package, file in NEEDED.items() if not Path(file).exists())
     if missing or shutil.which("make") is None:
         pytest.skip(f"FIRMWARE NOT TESTED: Debian packages missing: {' '.join(missing)}")
-    built = subprocess.run(["make", "-C", FIRMWARE, "test-parts"], capture_output=True, text=True, check=False, timeout=100)
+    built = subprocess.run(
+        ["make", "-C", FIRMWARE, "test-parts"], capture_output=True, text=True, check=False, timeout=100
+    )
     assert built.returncode == 0, built.stdout + built.stderr
     return BUILD
 

@@ -178,9 +178,7 @@ def test_a_replayed_command_changes_nothing_and_feeds_nothing(board: Any) -> Non
         "endless", "version 1",
     ],
 )  # fmt: skip
-def test_a_line_is_obeyed_whole_or_counted_and_not_at_all(
-    board: Any, line: bytes, obeyed: bool, refused: int
-) -> None:
+def test_a_line_is_obeyed_whole_or_counted_and_not_at_all(board: Any, line: bytes, obeyed: bool, refused: int) -> None:
     board.command(SESSION, 1, 0)
     board.send(line)
     status = board.last(300)
@@ -219,7 +217,9 @@ def disturbed(data: bytes, rate: float, chance: random.Random) -> bytes:
     out = bytearray()
     for byte in data:
         kind = chance.choice("lfd") if chance.random() < rate else ""
-        out += {"": bytes([byte]), "l": b"", "f": bytes([byte ^ 1 << chance.randrange(8)]), "d": bytes([byte, byte])}[kind]
+        out += {"": bytes([byte]), "l": b"", "f": bytes([byte ^ 1 << chance.randrange(8)]), "d": bytes([byte, byte])}[
+            kind
+        ]
     return bytes(out)
 
 
@@ -279,9 +279,7 @@ def test_commands_that_go_on_keep_the_relays_closed(board: Any) -> None:
 
 
 @pytest.mark.parametrize("boot_loader", [False, True], ids=["bare chip", "boot loader that clears MCUSR"])
-def test_a_sketch_that_hangs_is_switched_off_and_reset(
-    uno: MakeBoard, boot_loader: bool
-) -> None:
+def test_a_sketch_that_hangs_is_switched_off_and_reset(uno: MakeBoard, boot_loader: bool) -> None:
     board = uno("cellguard-hang", *(["--boot-loader", "1600"] if boot_loader else []))
     board.run(20)
     before = closed(board)

@@ -25,34 +25,25 @@ from edge_agent.guard.safety.interface import (
 from shared.signals import ARDUINO, INVERTER, module_source
 
 TICK_S = 0.01
+LONG_TICK_S = 0.05
 SLEW_A_PER_S = 200.0
-VOLTS = SignalInfo("", "V", 0.01, 2.2)
-
-
-def _cell_part(first: int, last: int, most: int) -> tuple[SignalInfo, ...]:
-    return tuple(VOLTS._replace(name=f"Cell_{k}_Voltage") for k in range(first, min(last, most) + 1))
+CELL = ("V", 0.01, 2.2)
+CELSIUS = ("°C", 1.0, 0.0)
+PLAIN = ("", 1.0, 0.0)
+PARTS = {
+    "pdo1": {
+        "CMA_Current": ("A", 0.1, 0.0), "CMA_Voltage": ("V", 0.01, 0.0), "Min_Cell_Voltage": CELL, "Max_Cell_Voltage": CELL,
+        "CMA_Min_Temp": CELSIUS, "CMA_Max_Temp": CELSIUS,
+    },
+    "pdo2": {"CMA_Status": PLAIN, "SOC": ("%", 0.5, 0.0), "SOH": ("%", 1.0, 0.0), "CellBalancingStatus": PLAIN},
+    "pdo3": {f"Cell_{k}_Voltage": CELL for k in range(1, 9)},
+    "pdo4": {f"Cell_{k}_Voltage": CELL for k in range(9, 15)},
+    "pdo6": {f"CMA_Temp{k}": CELSIUS for k in range(1, 8)},
+}  # fmt: skip
 
 
 def module_parts() -> dict[str, tuple[SignalInfo, ...]]:
-    return {
-        "pdo1": (
-            SignalInfo("CMA_Current", "A", 0.1, 0.0),
-            SignalInfo("CMA_Voltage", "V", 0.01, 0.0),
-            VOLTS._replace(name="Min_Cell_Voltage"),
-            VOLTS._replace(name="Max_Cell_Voltage"),
-            SignalInfo("CMA_Min_Temp", "°C", 1.0, 0.0),
-            SignalInfo("CMA_Max_Temp", "°C", 1.0, 0.0),
-        ),
-        "pdo2": (
-            SignalInfo("CMA_Status", "", 1.0, 0.0),
-            SignalInfo("SOC", "%", 0.5, 0.0),
-            SignalInfo("SOH", "%", 1.0, 0.0),
-            SignalInfo("CellBalancingStatus", "", 1.0, 0.0),
-        ),
-        "pdo3": _cell_part(1, 8, 14),
-        "pdo4": _cell_part(9, 14, 14),
-        "pdo6": tuple(SignalInfo(f"CMA_Temp{k}", "°C", 1.0, 0.0) for k in range(1, 8)),
-    }
+    return {part: tuple(SignalInfo(name, *info) for name, info in signals.items()) for part, signals in PARTS.items()}
 
 
 def catalog(signals: Iterable[Any]) -> tuple[SignalInfo, ...]:
@@ -73,7 +64,7 @@ def lab_settings(**changes: Any) -> Settings:
 
 @dataclass
 class Board:
-    """firmware/PROTOCOL.md in a few lines: armed by zero, dead-man 3.5 s, a line every 100 ms and after each command."""
+    """firmware/PROTOCOL.md in a few lines: armed by zero, dead-man, a line every 100 ms and after each command."""
 
     boot: int = 1
     mask: Output = Output.NONE
@@ -138,11 +129,9 @@ class Rig:
         self.cells = [[3.75] * self.settings.cells for _ in range(self.settings.series)]
         self.module_v: dict[int, float] = {}
         self.temperature_c = [25.0] * self.settings.series
-        self.silent: set[int] = set()
-        self.frozen: set[int] = set()
+        self.silent, self.frozen = set[int](), set[int]()
         self.board, self.inverter = Board(), Inverter()
-        self.welded = Output.NONE
-        self.precharge_fails = False
+        self.welded, self.precharge_fails = Output.NONE, False
         self.link_v, self.current_a, self.bleed_tau_s = 0.0, 0.0, 2.0
         self.extra_readings: list[Any] = []
         self.commands: list[Command] = []
@@ -150,13 +139,12 @@ class Rig:
         self.answers: dict[str, list[Any]] = {}
         self.events: list[dict[str, Any]] = []
         self.states: dict[str, dict[str, Any]] = {}
-        self.broker = True
-        self.estop = False
+        self.broker, self.estop = True, False
         self.writes: list[tuple[float, Any]] = []
         self.durable = durable or Durable()
         self.written, self.write_delay_s = 0, 0.02
         self.orders: list[Actions] = []
-        self.serial = 0
+        self.serial, self.tick_s = 0, TICK_S
         self._sync_due, self._cycle, self._contacts = 100.0, 0, Output.NONE
         self.start()
 
@@ -195,15 +183,15 @@ class Rig:
         if self.closed:
             self.link_v = self.pack_v
             if not inverter.ignores:
-                step = SLEW_A_PER_S * TICK_S
+                step = SLEW_A_PER_S * self.tick_s
                 self.current_a += max(-step, min(step, wanted_a - self.current_a))
             return
         self.current_a = 0.0
         path = Output.RELAY2 | Output.RELAY3
         if self.contacts & path == path and not self.precharge_fails:
-            self.link_v += (self.pack_v - self.link_v) * TICK_S / 0.5
+            self.link_v += (self.pack_v - self.link_v) * self.tick_s / 0.5
         else:
-            self.link_v -= self.link_v * TICK_S / self.bleed_tau_s
+            self.link_v -= self.link_v * self.tick_s / self.bleed_tau_s
 
     # --- the devices --------------------------------------------------------------------------------------------------
     def _can(self) -> list[Any]:
@@ -224,7 +212,7 @@ class Rig:
         hot = round(self.temperature_c[index])
         padded = [*cells, *[0] * (14 - len(cells))]
         counts = {
-            "pdo1": (-963, round(total_v / 0.01), min(cells), max(cells), min(hot, 25), hot),
+            "pdo1": (-963, round(total_v / 0.01), min(cells), max(cells), hot, hot),
             "pdo2": (3 if index + 1 in self.frozen or self._cycle % 2 else 67, 0, 100, 0),
             "pdo3": tuple(padded[:8]),
             "pdo4": tuple(padded[8:]),
@@ -316,7 +304,7 @@ class Rig:
 
     # --- time ---------------------------------------------------------------------------------------------------------
     def tick(self, *, agent: bool = True) -> None:
-        self.now = round(self.now + TICK_S, 6)
+        self.now = round(self.now + self.tick_s, 6)
         self._physics()
         self._timers()
         actions = self.orders[-1] if self.orders and agent else None
@@ -345,8 +333,14 @@ class Rig:
         return actions
 
     def run(self, seconds: float, *, agent: bool = True) -> None:
-        for _ in range(round(seconds / TICK_S)):
+        for _ in range(round(seconds / self.tick_s)):
             self.tick(agent=agent)
+
+    def doze(self, seconds: float) -> None:
+        """Run in long ticks, as long as the agent may take: for waits in which nothing happens."""
+        self.tick_s = LONG_TICK_S
+        self.run(seconds)
+        self.tick_s = TICK_S
 
     def until(self, condition: Callable[[], bool], seconds: float) -> float:
         """Run until the condition holds; how long it took. Not within `seconds`: the test fails."""

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edge_agent.guard.model import Output, State
 from edge_agent.guard.safety.interface import Durable
 
 
-def standby(rig):
+def standby(rig: Any) -> Any:
     rig.until(lambda: rig.state is State.STANDBY and not rig.unknown(), 10.0)
     return rig
 
 
-def closing(rig):
+def closing(rig: Any) -> Any:
     command = rig.command("contactor", action="close")
     rig.until(lambda: rig.state is State.CONNECTING, 1.0)
     return command
 
 
-def step_of(rig):
+def step_of(rig: Any) -> Any:
     return rig.core.state.phase.step
 
 
-def test_a_healthy_rig_is_ready_in_about_five_seconds_and_main_plus_meets_a_charged_link(rig):
+def test_a_healthy_rig_is_ready_in_about_five_seconds_and_main_plus_meets_a_charged_link(rig: Any) -> None:
     standby(rig)
     command = closing(rig)
     link_v = []
@@ -35,7 +37,7 @@ def test_a_healthy_rig_is_ready_in_about_five_seconds_and_main_plus_meets_a_char
     assert [a.status for a in rig.answers[command]] == ["accepted", "done"]
 
 
-def test_weld_check_switches_relay_2_alone_then_relay_3_alone(rig):
+def test_weld_check_switches_relay_2_alone_then_relay_3_alone(rig: Any) -> None:
     standby(rig)
     closing(rig)
     rig.until(lambda: rig.state is State.READY, 10.0)
@@ -53,7 +55,7 @@ def test_weld_check_switches_relay_2_alone_then_relay_3_alone(rig):
         (Output.RELAY2, "relays.weld_minus"),
     ],
 )
-def test_a_welded_relay_is_latched_within_two_seconds_of_its_check(rig, welded, latch):
+def test_a_welded_relay_is_latched_within_two_seconds_of_its_check(rig: Any, welded: Any, latch: Any) -> None:
     rig.welded = welded
     standby(rig)
     command = closing(rig)
@@ -65,7 +67,7 @@ def test_a_welded_relay_is_latched_within_two_seconds_of_its_check(rig, welded, 
     assert not rig.board.mask & Output.RELAY1
 
 
-def test_precharge_that_fails_is_retried_once_after_thirty_seconds_then_latched(rig):
+def test_precharge_that_fails_is_retried_once_after_thirty_seconds_then_latched(rig: Any) -> None:
     standby(rig)
     rig.precharge_fails = True
     command = closing(rig)
@@ -80,11 +82,11 @@ def test_precharge_that_fails_is_retried_once_after_thirty_seconds_then_latched(
     assert not [e for e in rig.truth if e[1] == "relay.1" and e[2]]
 
 
-def test_a_live_link_is_waited_for_and_refused_after_a_minute(rig):
+def test_a_live_link_is_waited_for_and_refused_after_a_minute(rig: Any) -> None:
     standby(rig)
     rig.bleed_tau_s, rig.link_v = 1e9, 200.0
     command = closing(rig)
-    rig.run(59.0)
+    rig.doze(59.0)
     assert rig.state is State.CONNECTING
     assert not rig.contacts
     rig.run(3.0)
@@ -93,7 +95,7 @@ def test_a_live_link_is_waited_for_and_refused_after_a_minute(rig):
     assert rig.state is State.STANDBY
 
 
-def test_a_link_that_bleeds_within_the_minute_is_closed_onto(rig):
+def test_a_link_that_bleeds_within_the_minute_is_closed_onto(rig: Any) -> None:
     standby(rig)
     rig.bleed_tau_s, rig.link_v = 20.0, 350.0
     closing(rig)
@@ -101,7 +103,7 @@ def test_a_link_that_bleeds_within_the_minute_is_closed_onto(rig):
     assert rig.closed
 
 
-def test_danger_during_precharge_opens_at_once(rig):
+def test_danger_during_precharge_opens_at_once(rig: Any) -> None:
     standby(rig)
     closing(rig)
     rig.until(lambda: bool(rig.board.mask & Output.RELAY3) and bool(rig.board.mask & Output.RELAY2), 8.0)
@@ -112,7 +114,7 @@ def test_danger_during_precharge_opens_at_once(rig):
     assert not [e for e in rig.truth if e[1] == "relay.1" and e[2]]
 
 
-def test_a_silent_board_stops_the_closing_and_latches(rig):
+def test_a_silent_board_stops_the_closing_and_latches(rig: Any) -> None:
     standby(rig)
     closing(rig)
     rig.until(lambda: bool(rig.board.mask & Output.RELAY2), 5.0)
@@ -123,7 +125,7 @@ def test_a_silent_board_stops_the_closing_and_latches(rig):
     assert "relays.unconfirmed" in rig.states["state/safety"]["latches"]
 
 
-def test_nothing_closes_while_the_mark_is_not_on_disk(rig):
+def test_nothing_closes_while_the_mark_is_not_on_disk(rig: Any) -> None:
     standby(rig)
     rig.write_delay_s = 1e9
     closing(rig)
@@ -139,7 +141,7 @@ def test_nothing_closes_while_the_mark_is_not_on_disk(rig):
         ({"inverter": None}, "E_STALE"),
     ],
 )
-def test_closing_is_refused_with_its_reason(make_rig, changes, code):
+def test_closing_is_refused_with_its_reason(make_rig: Any, changes: Any, code: Any) -> None:
     rig = make_rig(**changes)
     rig.run(12.0)
     answer = rig.ask("contactor", action="close")
@@ -148,7 +150,7 @@ def test_closing_is_refused_with_its_reason(make_rig, changes, code):
     assert rig.state is State.STANDBY
 
 
-def test_fewer_commissioned_modules_than_in_series_never_close(make_rig):
+def test_fewer_commissioned_modules_than_in_series_never_close(make_rig: Any) -> None:
     rig = make_rig(commission_count=7)
     rig.silent = {8}
     rig.run(12.0)
@@ -157,13 +159,13 @@ def test_fewer_commissioned_modules_than_in_series_never_close(make_rig):
     assert "7 modules" in answer.reason
 
 
-def test_a_module_that_was_not_commissioned_is_a_fault(make_rig):
+def test_a_module_that_was_not_commissioned_is_a_fault(make_rig: Any) -> None:
     rig = make_rig(commission_count=7)
     rig.until(lambda: rig.state is State.LATCHED, 20.0)
     assert rig.states["state/safety"]["latches"] == ["module-08.extra"]
 
 
-def test_commission_by_the_local_door_records_who_answers_and_survives_a_restart(make_rig):
+def test_commission_by_the_local_door_records_who_answers_and_survives_a_restart(make_rig: Any) -> None:
     rig = make_rig(commission_count=None)
     rig.run(8.0)
     command = rig.command("commission", local=True)
@@ -175,7 +177,7 @@ def test_commission_by_the_local_door_records_who_answers_and_survives_a_restart
     assert rig.closed
 
 
-def test_a_commissioned_module_that_is_dead_at_boot_is_missed(make_rig):
+def test_a_commissioned_module_that_is_dead_at_boot_is_missed(make_rig: Any) -> None:
     rig = make_rig()
     rig.silent = {5}
     rig.run(12.0)
@@ -185,7 +187,7 @@ def test_a_commissioned_module_that_is_dead_at_boot_is_missed(make_rig):
     assert "module-05 stale" in rig.states["degraded"]["why"]
 
 
-def test_a_pack_without_link_voltage_precharges_by_time(make_rig):
+def test_a_pack_without_link_voltage_precharges_by_time(make_rig: Any) -> None:
     rig = make_rig(link_voltage="none", precharge="timed")
     standby(rig)
     closing(rig)
@@ -195,14 +197,14 @@ def test_a_pack_without_link_voltage_precharges_by_time(make_rig):
     assert [e[1] for e in rig.truth if e[1].startswith("relay")] == ["relay.2", "relay.3", "relay.1", "relay.3"]
 
 
-def test_close_while_latched_is_refused_also_after_a_restart(make_rig):
+def test_close_while_latched_is_refused_also_after_a_restart(make_rig: Any) -> None:
     rig = make_rig(durable=Durable(latches=("relays.weld_plus",)))
     rig.until(lambda: rig.state is State.LATCHED, 9.0)
     answer = rig.ask("contactor", action="close")
     assert (answer.code, answer.blocked_by) == ("E_LATCHED", ("relays.weld_plus",))
 
 
-def test_the_schedule_needs_closed_contactors(rig):
+def test_the_schedule_needs_closed_contactors(rig: Any) -> None:
     standby(rig)
     assert rig.ask("schedule", action="resume").code == "E_NOT_CONNECTED"
     assert step_of(rig) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ THERMISTORS = ((33.0, 36.0), (40.0, 42.0))
 LAB_MODULES_V = (47.30, 47.26, 47.33, 47.15, 47.12, 47.21, 47.13, 47.15)
 
 
-def lab(make_rig, seed):
+def lab(make_rig: Any, seed: Any) -> Any:
     """lab-2021: noise on the current, jumping thermistors, silent spells, late replies, biased module currents."""
     rig = make_rig()
     dice = random.Random(seed)
@@ -21,7 +22,7 @@ def lab(make_rig, seed):
     rig.bleed_tau_s = 20.0
     real_poll = rig.poll
 
-    def poll():
+    def poll() -> Any:
         if dice.random() < 0.01:
             rig.inverter.busy_until = rig.now + 0.2 + 0.5
         return real_poll()
@@ -30,7 +31,7 @@ def lab(make_rig, seed):
     return rig, dice
 
 
-def live(rig, dice, seconds):
+def live(rig: Any, dice: Any, seconds: Any) -> Any:
     """Time with silent spells of 0.2–0.8 s and thermistors that step every 6 s; what was seen on the way."""
     until, seen = rig.now + seconds, set()
     silent_until, next_silence = 0.0, rig.now + dice.uniform(2.0, 10.0)
@@ -48,18 +49,19 @@ def live(rig, dice, seconds):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_mistake_26_the_labs_oddities_never_leave_run_and_latch_nothing(make_rig, seed):
+def test_mistake_26_the_labs_oddities_never_leave_run_and_latch_nothing(make_rig: Any, seed: Any) -> None:
     rig, dice = lab(make_rig, seed)
     rig.connect()
     rig.command_schedule()
     seen = live(rig, dice, 110.0)
-    assert seen == {State.RUN, State.READY} or seen == {State.RUN}
+    assert seen <= {State.RUN, State.READY}
+    assert rig.state is State.RUN
     assert rig.states["state/safety"]["latches"] == []
     tripped = [e for e in rig.events if e["kind"] == "alarm" and e["level"] != "WARNING"]
     assert tripped == []
 
 
-def test_a_noisy_current_neither_delays_opening_nor_opens_under_load(make_rig):
+def test_a_noisy_current_neither_delays_opening_nor_opens_under_load(make_rig: Any) -> None:
     rig, _ = lab(make_rig, 5)
     rig.connect()
     rig.command_schedule()

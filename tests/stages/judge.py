@@ -9,13 +9,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from proof import Failed, Proof, last_lines, program
+from proof import Failed, Proof, program
 
 from shared.mqtt import BrokerSettings, Message, Mqtt
 
@@ -42,9 +41,10 @@ class Judge:
         assert isinstance(found, dict)
         return found
 
-    def count(self, name: str) -> int:
-        """A counter of the device `can`, as `state/health` tells it."""
-        return int(self.body("state/health").get("counters", {}).get("can", {}).get(name, 0))
+    def count(self, name: str, since_us: int = 0) -> int:
+        """A counter of the device `can`, as `state/health` tells it; 0 while that is older than `since_us`."""
+        health = self.body("state/health")
+        return int(health["counters"]["can"].get(name, 0)) if health.get("ts", 0) > since_us else 0
 
     def why(self) -> str:
         """Why the node says it is degraded, and what its devices say."""
@@ -105,19 +105,6 @@ def process(
         except subprocess.TimeoutExpired:
             running.kill()
             running.wait()
-
-
-def telling(action: Callable[[], None], log: Callable[[], str]) -> None:
-    """Do something; when it fails, the failure also carries the end of a log."""
-    try:
-        action()
-    except Failed as failure:
-        raise Failed("\n  ".join([str(failure), *last_lines(log())])) from failure
-
-
-def now_us() -> int:
-    """Unix time in µs."""
-    return time.time_ns() // 1000
 
 
 def _free_port() -> int:

@@ -6,14 +6,14 @@ import select
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import judge
 import kernel
 from guest_machine import BROKER, Machine, running
 from judge import Judge
-from proof import Proof
+from proof import Failed, Proof
 
 MODULES = 3
 SETTINGS = f"""\
@@ -33,7 +33,7 @@ mode = "monitor"
 UP = "ip link set {0} up type can bitrate 500000 restart-ms 100 && ip link set {0} txqueuelen 100"
 DRIVER = "/sys/bus/pci/drivers/kvaser_pci"
 ADAPTER = "0000:00:05.0"
-START_S, LOSS_S, BACK_S, HEALTH_S = 75.0, 12.0, 20.0, 15.0
+START_S, LOSS_S, BACK_S, HEALTH_S = 120.0, 12.0, 20.0, 15.0
 FLOOD = 9000
 """More frames than the guard's 2 MiB of buffer hold."""
 
@@ -64,40 +64,25 @@ class Rig:
         """The guest's time."""
         return int(self.machine.do("date +%s%6N"))
 
-    def log(self) -> str:
-        """What guard, link and simulator said."""
-        return self.machine.do("tail -n 12 /run/stage/*.log")
-
     def await_records(self, t_us: int, seconds: float, after: str) -> None:
         """Wait for a record of every module that began after `t_us`."""
-        judge.telling(
-            lambda: self.proof.wait(
-                lambda: self.judge.records_since(MODULES, t_us), seconds, f"records of every module after {after}"
-            )
-            and None,
-            self.log,
-        )
+        self._await(lambda: self.judge.records_since(MODULES, t_us), seconds, f"records of every module after {after}")
 
     def await_word(self, word: str, seconds: float) -> None:
         """Wait until the node says `word` of itself or its devices."""
-        judge.telling(
-            lambda: self.proof.wait(
-                lambda: word in self.judge.why(), seconds, f"the node to say {word!r}, it says {self.judge.why()}"
-            )
-            and None,
-            self.log,
-        )
+        self._await(lambda: word in self.judge.why(), seconds, f"the node to say {word!r}")
 
-    def await_count(self, name: str, least: int) -> int:
+    def await_count(self, name: str, least: int, since_us: int = 0) -> int:
         """Wait until a counter of the device is at least so much; returns it."""
-        judge.telling(
-            lambda: self.proof.wait(
-                lambda: self.judge.count(name) >= least, HEALTH_S, f"counter {name} to reach {least}"
-            )
-            and None,
-            self.log,
-        )
-        return self.judge.count(name)
+        self._await(lambda: self.judge.count(name, since_us) >= least, HEALTH_S, f"counter {name} to reach {least}")
+        return self.judge.count(name, since_us)
+
+    def _await(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        try:
+            self.proof.wait(condition, seconds, what)
+        except Failed as failure:
+            said = [str(failure), f"the node says {self.judge.why()}", self.machine.do("tail -n 12 /run/stage/*.log")]
+            raise Failed("\n".join(said)) from failure
 
 
 def run(checkout: Path, cache: Path, proof: Proof) -> None:
@@ -174,16 +159,18 @@ def _bus_off(rig: Rig) -> None:
     rig.signal("guard", "TERM")
     rig.machine.do("ldattach -8 -n -1 -s 115200 17 /dev/ttyS2")
     rig.machine.do("for i in 1 2 3 4 5 6 7 8 9; do [ -e /sys/class/net/can2 ] && break; sleep 0.2; done")
-    rig.machine.do(UP.format("can2"))
+    rig.machine.do("ip link set can2 up type can bitrate 500000")
     rig.agent("guard", "CELLGUARD_CAN__CHANNEL=can2")
     rig.await_word("socketcan can2", START_S)
     adapter = rig.machine.adapter
     said = adapter.recv(4096) if select.select([adapter], [], [], 5.0)[0] else b""
     rig.proof.require(b"S6\rO\r" in said, f"the adapter was not opened at 500 kbit/s: {said!r}")
+    began = rig.now_us()
     adapter.sendall(b"e1a\r")
-    noticed = rig.await_count("error_frames", 1)
+    noticed = rig.await_count("error_frames", 1, began)
     adapter.sendall(b"sb000255\r")
-    rig.await_count("error_frames", noticed + 1)
+    rig.await_count("error_frames", noticed + 1, began)
+    rig.proof.require("BUS-OFF" in rig.machine.do("ip -d link show can2"), "the kernel does not say BUS-OFF")
     rig.proof.proved("error frames and bus-off of an adapter are seen and counted")
 
 

@@ -144,14 +144,15 @@ class Rtu:
         self._in_doubt = True
         client = self._client
         assert client is not None
-        began = heard = time.monotonic()
+        began = time.monotonic()
+        heard = began - SILENT_S
         while (now := time.monotonic()) < began + LONGEST_QUIET_S:
             if waiting := self._waiting(client):
                 self.counted["late_bytes"] += waiting
                 assert client.socket is not None
                 client.socket.read(waiting)
                 heard = now
-            elif heard > began and now - heard > SILENT_S and now - began > QUIET_S:
+            elif now - heard > SILENT_S and now - began > QUIET_S:
                 break
             time.sleep(LISTEN_S)
         self._failures += 1

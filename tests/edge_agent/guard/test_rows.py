@@ -51,7 +51,7 @@ def test_a_row_is_closed_as_soon_as_every_part_of_the_cycle_before_has_come() ->
 def test_a_signal_never_seen_since_start_is_left_out_and_one_seen_before_is_stale() -> None:
     rows = Rows((MODULE,))
     rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo4", 1.02), sync(1.2), part("pdo1", 1.21)])
-    row = rows.feed([sync(1.4), part("pdo1", 1.41)])[0]
+    (row,) = rows.feed([sync(1.4), sync(1.6)])
     assert row.values[:2] == (1.0, 1.0)
     assert [math.isnan(value) for value in row.values] == [False, False, True, True]
     assert row.bad == ((2, "stale"),), "pdo6 was never seen: it is only left out"
@@ -91,23 +91,47 @@ def test_a_module_that_is_silent_in_a_cycle_makes_no_row() -> None:
 
 def test_on_a_full_bus_the_last_parts_may_come_after_the_next_sync() -> None:
     rows = Rows((MODULE,))
-    rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo4", 1.02), part("pdo6", 1.03)])
-    assert len(rows.feed([sync(1.2)])) == 1
-    assert rows.feed([part("pdo1", 1.21), sync(1.4), part("pdo4", 1.401, value=7.0)]) == []
-    (late,) = rows.feed([part("pdo6", 1.402, value=8.0)])
+    rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo4", 1.02), part("pdo6", 1.03), sync(1.2)])
+    assert rows.feed([part("pdo1", 1.21), sync(1.4), part("pdo1", 1.401), part("pdo4", 1.402, value=7.0)]) == []
+    assert rows.feed([part("pdo6", 1.41, value=8.0), part("pdo4", 1.42, value=9.0)]) == []
+    late, own = rows.feed([part("pdo6", 1.43, value=10.0)])
     assert (late.mono_us, late.values, late.bad) == (1_200_000, (1.0, 1.0, 7.0, 8.0), ())
-    (own,) = rows.feed([part("pdo1", 1.41), part("pdo4", 1.42), part("pdo6", 1.43)])
-    assert (own.mono_us, own.bad) == (1_400_000, ())
+    assert (own.mono_us, own.values, own.bad) == (1_400_000, (1.0, 1.0, 9.0, 10.0), ())
 
 
 def test_a_part_that_was_lost_is_not_taken_from_the_next_cycle() -> None:
     rows = Rows((MODULE,))
-    rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo4", 1.02), part("pdo6", 1.03)])
-    rows.feed([sync(1.2), part("pdo1", 1.21), part("pdo4", 1.22)])
-    (row,) = rows.feed([sync(1.4), part("pdo1", 1.41, value=9.0)])
-    assert (row.mono_us, row.values[:2], row.bad) == (1_200_000, (1.0, 1.0), ((3, "stale"),))
-    (row,) = rows.feed([sync(1.6), sync(1.8)])
-    assert (row.mono_us, row.values[:2]) == (1_400_000, (9.0, 9.0))
+    rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo4", 1.02), part("pdo6", 1.03), sync(1.2)])
+    assert rows.feed([part("pdo1", 1.21), part("pdo4", 1.22), sync(1.4), part("pdo1", 1.41, value=9.0)]) == []
+    assert rows.feed([part("pdo4", 1.42), part("pdo6", 1.43)]) == []
+    lost, whole = rows.feed([sync(1.6)])
+    assert (lost.mono_us, lost.values[:2], lost.bad) == (1_200_000, (1.0, 1.0), ((3, "stale"),))
+    assert (whole.mono_us, whole.values[:2], whole.bad) == (1_400_000, (9.0, 9.0), ())
+
+
+def test_a_part_that_never_comes_back_delays_one_row_only() -> None:
+    rows = Rows((MODULE,))
+    rows.feed([sync(1.0), part("pdo1", 1.01), part("pdo6", 1.03), sync(1.2), part("pdo1", 1.21), sync(1.4)])
+    rows.feed([part("pdo1", 1.41)])
+    assert [row.mono_us for row in rows.feed([sync(1.6)])] == [1_200_000, 1_400_000]
+    assert [row.mono_us for row in rows.feed([part("pdo1", 1.61)])] == [1_600_000]
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=20))
+def test_in_every_second_cycle_any_part_may_come_late_and_each_row_holds_its_own_values(masks: list[int]) -> None:
+    rows, made, pending = Rows((MODULE,)), [], []
+    names = ["pdo1", "pdo4", "pdo6"]
+    for cycle, mask in enumerate([0, *(one for given_mask in masks for one in (given_mask, 0)), 0]):
+        t_mono = 1.0 + cycle
+        late = [name for bit, name in enumerate(names) if mask & 1 << bit]
+        in_time = [name for name in names if name not in late]
+        made += rows.feed([sync(t_mono), *pending, *(part(name, t_mono + 0.1, float(cycle)) for name in in_time)])
+        pending = [part(name, t_mono + 1.01, float(cycle)) for name in late]
+    made += rows.feed([sync(100.0), sync(101.0)])
+    assert len(made) == 2 + 2 * len(masks)
+    assert [(row.mono_us, set(row.values), row.bad) for row in made] == [
+        (1_000_000 * (cycle + 1), {float(cycle)}, ()) for cycle in range(len(made))
+    ]
 
 
 def test_a_part_sent_twice_in_a_cycle_counts_as_sent_last() -> None:

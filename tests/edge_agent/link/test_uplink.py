@@ -23,6 +23,7 @@ class Store:
             "event": {seq: (seq, "alarm", b"x") for seq in range(1, events + 1)},
         }
         self.sent: list[tuple[str, int]] = []
+        self.now = 0.0
         self.uplink = Uplink("a1b2c3d4", ["pc-1"], self.fetch, lambda lane, seq: self.messages[lane].get(seq))
 
     def fetch(self, lane: Lane, after: int, limit: int) -> list[Fetched]:
@@ -33,7 +34,7 @@ class Store:
         return True
 
     def send(self, now: float, room: int = 1000) -> list[tuple[str, int]]:
-        self.sent = []
+        self.sent, self.now = [], now
         self.uplink.send(now, room, self.publish)
         return self.sent
 
@@ -43,7 +44,7 @@ class Store:
         if release is not None:
             for seq in (*release.stored, *(seq for seq, _ in release.quarantined)):
                 del self.messages[release.lane][seq]
-            self.uplink.settled(release)
+            self.uplink.settled(release, self.now)
         return release
 
 
@@ -83,14 +84,38 @@ def test_what_has_no_receipt_is_sent_again_after_a_growing_delay_and_at_once_aft
     assert times[0] == 0
     assert [later - sooner for sooner, later in itertools.pairwise(times)] == [
         FIRST_RESEND_S,
-        10,
-        20,
-        40,
+        4,
+        8,
+        16,
+        32,
+        60,
         60,
         60,
     ]
     store.uplink.reconnected(251.0)
     assert store.send(251.0) == [("tele", 1)]
+
+
+def test_where_receipts_take_long_the_first_copy_waits_longer_and_shortens_again_slowly() -> None:
+    store = Store(tele=300)
+    store.send(0.0, room=1)
+    store.now = 5.0
+    store.receive(ranges=[[1, 1]])
+    assert store.uplink.first_resend_s == 15.0
+    store.send(5.0, room=1)
+    assert store.send(19.9, room=0) == []
+    for seq in range(2, 300):
+        store.send(20.0, room=2)
+        store.receive(ranges=[[seq, seq]])
+    assert store.uplink.first_resend_s == FIRST_RESEND_S
+
+
+def test_a_copy_says_nothing_about_how_long_a_receipt_takes() -> None:
+    store = Store(tele=1)
+    store.send(0.0)
+    assert store.send(30.0) == [("tele", 1)]
+    store.receive(ranges=[[1, 1]])
+    assert store.uplink.first_resend_s == FIRST_RESEND_S
 
 
 def test_a_collector_that_has_just_come_gets_what_it_missed_at_once_but_not_at_every_refresh() -> None:

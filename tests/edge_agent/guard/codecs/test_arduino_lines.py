@@ -3,7 +3,7 @@ from __future__ import annotations
 import binascii
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.guard.codecs import arduino
@@ -59,6 +59,7 @@ def test_a_wrong_check_sum_is_named_as_such() -> None:
         arduino.parse_status(b"#" + BODY + b"*0000")
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(BODY) + 4), st.integers(1, 255))
 def test_a_corrupted_status_line_is_never_taken(place: int, flip: int) -> None:
     line = bytearray(arduino.framed(BODY).strip())
@@ -67,6 +68,7 @@ def test_a_corrupted_status_line_is_never_taken(place: int, flip: int) -> None:
         arduino.parse_status(bytes(line))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120))
 def test_noise_is_refused_by_both_protocols(line: bytes) -> None:
     for parse in (arduino.parse_status, arduino.parse_v1):
@@ -74,6 +76,7 @@ def test_noise_is_refused_by_both_protocols(line: bytes) -> None:
             parse(line)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=30))
 def test_lines_come_out_the_same_however_the_bytes_are_cut(chunks: list[bytes]) -> None:
     cut, whole = arduino.Lines(), arduino.Lines()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.guard.codecs.inverter import (
@@ -79,6 +79,7 @@ def test_a_refused_block_is_read_in_its_runs_without_holes() -> None:
     assert split(blocks(ADDRESSES, gap=5)[0], ADDRESSES) == ((30256, 2), (30262, 18), (30285, 1))
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(ADDRESSES), max_size=3))
 def test_every_register_that_exists_is_found_whichever_are_missing(missing: set[int]) -> None:
     read, waiting = set(), list(blocks(ADDRESSES, gap=5))
@@ -95,6 +96,7 @@ def test_every_register_that_exists_is_found_whichever_are_missing(missing: set[
     assert read == exists
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 65535), max_size=60), st.integers(0, 10))
 def test_blocks_cover_what_is_wanted_and_are_never_too_long(addresses: set[int], gap: int) -> None:
     found = blocks(addresses, gap)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.guard.codecs.inverter import MODE, SETPOINT
@@ -192,6 +192,7 @@ orders = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(orders, st.sampled_from(["take", "lose", "refuse", "poll", "trip", "look"])), max_size=40))
 def test_energy_is_never_written_while_the_inverter_may_be_in_another_mode(
     steps: list[tuple[InverterOrder, str]],

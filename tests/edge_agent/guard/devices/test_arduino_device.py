@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_agent.guard.codecs.arduino import framed
-from edge_agent.guard.devices import arduino
+from edge_agent.guard.devices import arduino_port
 from edge_agent.guard.devices.arduino import ArduinoV1, ArduinoV2
 from edge_agent.guard.model import NoData, Output, OutputOrder, Reading
 from edge_agent.guard.ports import Arrival, NotYet
@@ -97,11 +97,11 @@ def test_an_order_is_sent_at_once_and_repeated_while_it_is_valid(board: ArduinoV
         board.read()
         if new := cable.read():
             sent, times = sent + new, [*times, time.monotonic() - ordered]
-    assert times[0] < 0.05
-    assert masks(sent) == [1] * len(times)
-    assert 3 <= len(times) <= 4
-    assert times[-1] < 0.95
+    assert times[0] < 0.2
     numbers = [int(match[2]) for match in COMMAND.finditer(sent)]
+    assert masks(sent) == [1] * len(numbers)
+    assert 3 <= len(numbers) <= 4
+    assert times[-1] < 1.2
     assert numbers == list(range(1, len(numbers) + 1))
     assert len({match[1] for match in COMMAND.finditer(sent)}) == 1
 
@@ -123,7 +123,7 @@ def test_an_order_wakes_a_reading_thread(board: ArduinoV2, cable: Any, turn: Tur
     board.order_outputs(order(Output.FAN))
     began = time.monotonic()
     board.read()
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 0.2
     assert masks(cable.read(0.1)) == [2]
 
 
@@ -215,4 +215,4 @@ def test_waiting_for_the_permission_takes_no_longer_than_a_turn(cable: Any) -> N
     began = time.monotonic()
     with pytest.raises(NotYet):
         ArduinoV1(cable.port, pins=PINS).open()
-    assert time.monotonic() - began < arduino.PERMIT_WAIT_S + 0.2
+    assert time.monotonic() - began < arduino_port.PERMIT_WAIT_S + 0.2

@@ -57,10 +57,8 @@ def test_an_open_contact_or_a_broken_wire_is_an_emergency_stop(
 ) -> None:
     assert turn(pins, bool)[0].values == (0.0,)
     factory.pin(23).drive_high()
-    began = time.monotonic()
     (pressed,) = turn(pins, bool)
     assert (pressed.source, pressed.part, pressed.raw, pressed.values) == ("gpio", "estop", (1,), (1.0,))
-    assert time.monotonic() - began < 0.08
 
 
 def test_a_steady_contact_is_reported_ten_times_a_second(pins: Gpio, turn: Callable[..., list[Arrival]]) -> None:

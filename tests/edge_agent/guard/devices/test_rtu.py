@@ -77,6 +77,8 @@ def test_a_refused_write_after_a_late_reply_does_not_look_accepted(rtu: Rtu, sla
         rtu.write(41027, 100)
     refusal = bytes.fromhex("028604")
     slave.misbehave = lambda request, reply: [(0.0, reply)] if request[1] == 4 else [(0.0, refusal + _crc(refusal))]
+    with pytest.raises((ExceptionReply, NoAnswer)):
+        rtu.write(41027, 0)
     with pytest.raises(ExceptionReply, match="exception 4"):
         rtu.write(41027, 0)
 
