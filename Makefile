@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test test-influx lint format bench lock setup clean
+.PHONY: help demo test test-influx lint format bench firmware lock setup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -44,10 +44,14 @@ format: $(STAMP)  ## let ruff format and mend what it can
 bench: $(STAMP)  ## the hot paths as ratios against the obvious library way
 	@$(BIN)/python -m bench
 
+firmware:  ## build the Arduino's sketch and print its size (needs gcc-avr avr-libc arduino-core-avr)
+	@$(MAKE) --no-print-directory -C firmware
+
 lock:  ## renew requirements/*.txt (needs uv)
 	@for extra in edge collector dev; do \
 	  uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 	    --extra $$extra pyproject.toml --output-file requirements/$$extra.txt || exit 1; done
 
 clean:  ## remove .venv and caches
+	@$(MAKE) --no-print-directory -C firmware clean
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

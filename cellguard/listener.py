@@ -13,7 +13,7 @@ from shared.mqtt import BrokerSettings, Message, Mqtt
 
 CONNECT_S = 5.0
 KEPT_S = 3.0
-_SECOND_TRY_S = 1.5
+_SECOND_TRY_S = 0.8
 _QUIET_S = 0.3
 
 

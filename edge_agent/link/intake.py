@@ -69,7 +69,7 @@ class Intake:
         self.session = session
         self._received = highest
         self._early = set(early)
-        self._last_us = last_us
+        self._last_us = dict(last_us)
         self._names: list[str] = []
         self._rows: list[Rows] = []
         self._gaps = 0
@@ -165,6 +165,11 @@ class Intake:
             self.counts["times_clamped"] += last != time_us
             clamped.append(last)
         return clamped
+
+    @property
+    def last_us(self) -> dict[str, int]:
+        """The latest time handed out of each source (Unix µs)."""
+        return dict(self._last_us)
 
     def numbers(self) -> Numbers:
         """The numbering once everything taken so far is durable."""

@@ -36,9 +36,10 @@ class RecordSettings:
 class Journal:
     """What was received and is not yet durable, and the one way it becomes so. Raises sqlite3.Error: then start over."""
 
-    def __init__(self, spool: Spool, settings: RecordSettings, clock: Clock, last_us: dict[str, int]) -> None:
+    def __init__(self, spool: Spool, settings: RecordSettings, clock: Clock) -> None:
         self._spool, self._settings, self._clock = spool, settings, clock
-        self._last_us = last_us
+        # only what is durable counts: rows of a commit that failed come again, with the times they had
+        self._last_us = spool.last_times()
         self._intake: Intake | None = None
         self.own: list[OwnEvent] = []
         self.counts: Counter[str] = Counter()
@@ -92,6 +93,7 @@ class Journal:
             return None, []
         commit = Commit((*entries, *telemetry), numbers.session, numbers.highest, gaps=numbers.gaps, own=len(gaps))
         self._spool.commit(commit)
+        self._last_us = intake.last_us
         return Durable(numbers.session, numbers.highest), [entry.seq for entry in telemetry]
 
     def _end_others(self, session: str) -> None:

@@ -41,9 +41,9 @@ KEEP_COMMANDS = 20_000
 class _Open:
     """All that exists only while the spool is open."""
 
-    def __init__(self, settings: RecordSettings, clock: Clock, last_us: dict[str, int]) -> None:
+    def __init__(self, settings: RecordSettings, clock: Clock) -> None:
         self.spool = Spool(settings.path)
-        self.journal = Journal(self.spool, settings, clock, last_us)
+        self.journal = Journal(self.spool, settings, clock)
         self.uplink = Uplink(self.spool.id, settings.receipts_from, self.spool.pending, self.spool.message)
 
 
@@ -64,7 +64,6 @@ class Recorder:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._open: _Open | None = None
-        self._last_us: dict[str, int] = {}
         self._missed = False
         self._retry_at = self._report_at = 0.0
         self._flush_at = time.monotonic() + settings.batch_s
@@ -154,7 +153,7 @@ class Recorder:
             self._report(self._open, time.monotonic())
 
     def _begin(self) -> None:
-        opened = _Open(self._settings, self._clock, self._last_us)
+        opened = _Open(self._settings, self._clock)
         spool = opened.spool
         if spool.set_aside is not None:
             self._counts["spools_set_aside"] += 1

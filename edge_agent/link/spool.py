@@ -19,6 +19,7 @@ from edge_agent.link import spool_file
 Lane = Literal["tele", "event"]
 LANES: tuple[Lane, ...] = ("event", "tele")
 PENDING, RELEASED, QUARANTINED = 0, 1, 2
+_TIME_OF = "time:"
 
 
 _INSERT = "INSERT INTO messages (lane, seq, source, rows, t_from, t_to, state, payload) VALUES (?, ?, ?, ?, ?, ?, 0, ?)"
@@ -113,6 +114,10 @@ class Spool:
             self._next[entry.lane] = entry.seq + 1
         for lane in {entry.lane for entry in entries}:
             self._db.execute("UPDATE meta SET value = ? WHERE key = ?", (str(self._next[lane] - 1), f"last_{lane}"))
+        self._db.executemany(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+            [(_TIME_OF + entry.source, str(entry.t_to)) for entry in entries if entry.lane == "tele"],
+        )
         self._add(own=own, spooled=sum(entry.rows for entry in entries))
 
     def _end(self, ended: Ended) -> None:
@@ -205,6 +210,11 @@ class Spool:
             "SELECT seq, source, payload FROM messages WHERE lane = ? AND seq = ? AND state = 0", (lane, seq)
         ).fetchone()
         return found
+
+    def last_times(self) -> dict[str, int]:
+        """The latest time of each source's telemetry ever spooled (Unix µs): what comes next must be later."""
+        rows = self._db.execute("SELECT key, value FROM meta WHERE key GLOB ?", (f"{_TIME_OF}*",))
+        return {key.removeprefix(_TIME_OF): int(value) for key, value in rows}
 
     def commands(self) -> dict[str, dict[str, object]]:
         """The remembered commands: id → first answer, oldest first."""

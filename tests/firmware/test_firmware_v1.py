@@ -151,7 +151,6 @@ def ordered_at_random(cable: Cable, chance: random.Random, choices: list[int]) -
     return ordered
 
 
-@pytest.mark.xfail(reason="ArduinoV1 waits for two lines between commands, three are needed", strict=True)
 @pytest.mark.parametrize("seed", range(3))
 def test_mistake_12_whatever_the_timing_the_old_sketch_never_gets_two_commands_glued(cable: Cable, seed: int) -> None:
     chance = random.Random(seed)

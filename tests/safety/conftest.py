@@ -154,7 +154,6 @@ class Rig:
         self.core = Core(self.settings, self.durable, self.now)
         self.writes = []
 
-    # --- the physics --------------------------------------------------------------------------------------------------
     @property
     def pack_v(self) -> float:
         return sum(sum(cells) for cells in self.cells)
@@ -193,7 +192,6 @@ class Rig:
         else:
             self.link_v -= self.link_v * self.tick_s / self.bleed_tau_s
 
-    # --- the devices --------------------------------------------------------------------------------------------------
     def _can(self) -> list[Any]:
         if self.now < self._sync_due:
             return []
@@ -302,7 +300,6 @@ class Rig:
             Reading("arduino", "line", self.now, line, shown, bad),
         ]
 
-    # --- time ---------------------------------------------------------------------------------------------------------
     def tick(self, *, agent: bool = True) -> None:
         self.now = round(self.now + self.tick_s, 6)
         self._physics()
@@ -351,7 +348,6 @@ class Rig:
                 pytest.fail(f"not within {seconds} s: state {self.state}, {self.states.get('state/safety')}")
         return self.now - began
 
-    # --- the operator -------------------------------------------------------------------------------------------------
     @property
     def state(self) -> State:
         return self.core.state.phase.state
@@ -369,11 +365,13 @@ class Rig:
         return self.answers[command_id][0]
 
     def connect(self) -> None:
-        self.until(lambda: self.state is State.STANDBY, 10)
-        self.until(lambda: not self.core.turn(Inputs((), ()), self.now) or not self.unknown(), 10)
+        """From wherever it starts to READY, in long ticks."""
+        self.tick_s = LONG_TICK_S
+        self.until(lambda: self.state is State.STANDBY and not self.unknown(), 12)
         answer = self.ask("contactor", action="close")
         assert answer.status == "accepted", answer
         self.until(lambda: self.state is State.READY, 15)
+        self.tick_s = TICK_S
 
     def unknown(self) -> list[str]:
         return [name for name in self.states["state/safety"]["blocked"]["close"] if name.endswith(".stale")]

@@ -138,6 +138,19 @@ def test_a_frozen_agent_sees_its_own_absence_and_energises_nothing_stale(running
     assert stale == []
 
 
+def test_what_piled_up_during_a_freeze_energises_nothing(running: Any) -> None:
+    old = [*running.board_readings(), running.poll(), *running.module_readings(0)]
+    running.run(10.0, agent=False)
+    resumed = running.now
+    running.extra_readings += [reading._replace(t_mono=running.now + 0.005) for reading in old * 20]
+    running.run(5.0)
+    assert running.state is State.LATCHED
+    assert not running.closed
+    assert [
+        e for e in running.truth if e[0] >= resumed and e[2] and e[1].startswith(("relay.", "inverter.setpoint"))
+    ] == []
+
+
 def test_a_short_stall_goes_through_zero_before_it_opens(running: Any) -> None:
     since = running.now
     running.run(1.3, agent=False)

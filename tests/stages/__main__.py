@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +37,8 @@ def main(wanted: list[str]) -> int:
     if unknown := set(wanted) - set(known):
         sys.stderr.write(f"stages: {', '.join(sorted(unknown))} is none of {', '.join(known)}\n")
         return 2
+    # an orderly end also on SIGTERM: nothing is left running
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     CACHE.mkdir(parents=True, exist_ok=True)
     subprocess.run(["sh", CHECKOUT / "deploy" / "apt-install.sh", PACKAGES], check=True)
     results = {stage.name: _run(stage) for stage in STAGES if not wanted or stage.name in wanted}
@@ -52,7 +55,7 @@ def _run(stage: Stage) -> str:
     except Skipped as reason:
         proof.say(f"SKIPPED, nothing is proved: {reason}")
         return "skipped"
-    except Failed as reason:
+    except (Failed, OSError, subprocess.SubprocessError) as reason:
         proof.say(f"FAILED: {reason}")
         return "failed"
     proof.say(f"passed, {proof.count} things proved")

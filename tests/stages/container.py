@@ -31,7 +31,9 @@ class Container:
         """What a command prints; fails the stage when its exit code is not 0."""
         done = self.attempt(*command)
         if done.returncode:
-            raise Failed(f"in the container: {shlex.join(command)}\n  exit {done.returncode}: {done.stdout}{done.stderr}")
+            raise Failed(
+                f"in the container: {shlex.join(command)}\n  exit {done.returncode}: {done.stdout}{done.stderr}"
+            )
         return done.stdout.strip()
 
     def attempt(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +59,14 @@ def root(cache: Path, proof: Proof) -> Path:
         return made
     shutil.rmtree(made, ignore_errors=True)
     proof.say("building a Debian root")
-    command = [program("mmdebstrap"), "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", _release(), str(made)]
+    command = [
+        program("mmdebstrap"),
+        "--quiet",
+        "--variant=minbase",
+        f"--include={','.join(PACKAGES)}",
+        _release(),
+        str(made),
+    ]
     try:
         built = subprocess.run([*command, *_sources()], text=True, capture_output=True, timeout=BUILD_S, check=False)
     except subprocess.TimeoutExpired as error:
@@ -111,7 +120,9 @@ def booted(made: Path, options: Sequence[str], folder: Path, proof: Proof) -> It
 def _await_boot(process: subprocess.Popen[bytes], log: Path, proof: Proof) -> Container:
     def leader() -> int:
         if process.poll() is not None:
-            raise Skipped(f"systemd-nspawn does not run here: {' '.join(last_lines(log.read_text(errors='replace'), 3))}")
+            raise Skipped(
+                f"systemd-nspawn does not run here: {' '.join(last_lines(log.read_text(errors='replace'), 3))}"
+            )
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         return int(children[0]) if children else 0
 
@@ -132,5 +143,3 @@ def _sources() -> list[str]:
     """This machine's own package sources, where they are a file of their own: a local mirror is then used here too."""
     own = Path("/etc/apt/sources.list.d/debian.sources")
     return [str(own)] if own.exists() else []
-
-

@@ -54,11 +54,15 @@ def initial_files(kernel: Kernel, names: tuple[str, ...], files: Mapping[str, Pa
 
 
 def _package() -> str:
-    shown = subprocess.run([program("apt-cache"), "depends", META_PACKAGE], text=True, capture_output=True, check=False)
-    found = re.search(r"Depends: (linux-image-\d\S*)", shown.stdout)
-    if found is None:
-        raise Skipped(f"apt knows no {META_PACKAGE}: {shown.stderr.strip() or 'no such package'}")
-    return found[1]
+    ask = [program("apt-cache"), "depends", META_PACKAGE]
+    # a fresh machine has no package lists, or only old ones
+    for prepare in ((), (program("apt-get"), "-qq", "update")):
+        if prepare:
+            subprocess.run(prepare, capture_output=True, timeout=FETCH_S, check=False)
+        shown = subprocess.run(ask, text=True, capture_output=True, check=False)
+        if found := re.search(r"Depends: (linux-image-\d\S*)", shown.stdout):
+            return found[1]
+    raise Skipped(f"apt knows no {META_PACKAGE}: {shown.stderr.strip() or 'no such package'}")
 
 
 def _download(package: str, folder: Path, proof: Proof) -> None:
@@ -82,7 +86,7 @@ def _unpack(archive: Path, folder: Path) -> None:
         wanted += [f"{root}/modules/*/kernel/{one}*" for one in NEEDED]
     with subprocess.Popen([program("dpkg-deb"), "--fsys-tarfile", archive], stdout=subprocess.PIPE) as source:
         # a pattern of the other layout of /lib matches nothing, which tar calls an error
-        taken = ["tar", "-x", "-C", folder, "--wildcards", "--no-same-owner", *wanted]
+        taken = [program("tar"), "-x", "-C", str(folder), "--wildcards", "--no-same-owner", *wanted]
         subprocess.run(taken, stdin=source.stdout, stderr=subprocess.DEVNULL, check=False)
     if not (folder / "lib").exists() and (folder / "usr" / "lib").exists():
         (folder / "usr" / "lib").rename(folder / "lib")

@@ -50,7 +50,9 @@ class Rig:
         words = shlex.join([sys.executable, "-m", "cellguard", *arguments])
         where = f"cd {shlex.quote(str(self.checkout))}"
         started = f"PYTHONDONTWRITEBYTECODE=1 {environ} setsid {words} > /run/stage/{name}.log 2>&1"
-        self.machine.do(f"mkdir -p /run/stage; {where}; {started} & echo $! > /run/stage/{name}.pid")
+        self.machine.do(
+            f"mkdir -p /run/stage; {where}; ulimit -l unlimited; {started} & echo $! > /run/stage/{name}.pid"
+        )
 
     def agent(self, name: str, environ: str = "") -> None:
         """Start guard or link."""
@@ -107,12 +109,17 @@ def _telemetry(rig: Rig) -> int:
         rig.machine.do(UP.format(name))
     rig.machine.do("ip link set lo up; ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0")
     began = rig.now_us()
-    rig.start("simulator", ["simulate", "--modules", str(MODULES), "--can", "socketcan:can1", "--directory", "/run/stage/rig"])
+    rig.start(
+        "simulator", ["simulate", "--modules", str(MODULES), "--can", "socketcan:can1", "--directory", "/run/stage/rig"]
+    )
     rig.agent("guard")
     rig.agent("link")
     rig.await_records(began, START_S, "the start")
     details = rig.machine.do("ip -d link show can0")
     rig.proof.require("bitrate 500000" in details and "ERROR-ACTIVE" in details, details)
+    rig.proof.require(
+        "memory is locked" in rig.machine.do("cat /run/stage/guard.log"), "the guard's memory is not locked"
+    )
     rig.proof.proved(f"telemetry of {MODULES} modules over can0 at 500 kbit/s, between two controllers on one bus")
     return began
 
@@ -134,7 +141,9 @@ def _unplugged(rig: Rig) -> int:
     rig.machine.do(UP.format("can0"))
     back = rig.now_us()
     rig.await_records(back, BACK_S, "the adapter was there again")
-    rig.proof.proved("an adapter that is pulled is named, and the reader comes back when it is plugged in and configured")
+    rig.proof.proved(
+        "an adapter that is pulled is named, and the reader comes back when it is plugged in and configured"
+    )
     return back
 
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
-import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import container
 import judge
 from container import Container
-from judge import CELLGUARD, Judge
-from proof import Failed, Proof
+from proof import Proof
+from systemd_rig import CURRENT_A, GUARD, LINK, START_S, Rig
 
 MODULES = 8
-GUARD, LINK = "cellguard-guard", "cellguard-link"
-STATE = "/var/lib/cellguard/guard"
 SETTINGS = """\
 [mqtt]
 host = "127.0.0.1"
@@ -35,78 +30,11 @@ port = "/run/rig/arduino"
 max_mb = 64
 reserved_mb = 8
 """
-START_S, CONNECT_S, TRUTH_S = 30.0, 60.0, 12.0
-CURRENT_A = 20
 ZERO_S, OPEN_S = 2.5, 4.0
-"""SAFETY §2: agent dead, from its last sign of life."""
+"""The budget for a dead agent, counted from the moment it dies."""
 WATCHDOG_S = 5.0
-LOAD_A = 2.0
-
-
-class Rig:
-    """The container with guard and link, the simulated rig, and who judges them."""
-
-    def __init__(self, inside: Container, judge_: Judge, port: int, proof: Proof) -> None:
-        self.inside, self.judge, self.port, self.proof = inside, judge_, port, proof
-
-    def simulator(self, **request: Any) -> Any:
-        """One request to the simulator's control socket."""
-        with socket.socket(socket.AF_UNIX) as control:
-            control.settimeout(5.0)
-            control.connect(str(self.inside.path("/run/rig/control")))
-            control.sendall(json.dumps(request).encode() + b"\n")
-            with control.makefile() as answers:
-                return json.loads(answers.readline())
-
-    def value(self, name: str) -> float:
-        """A true value of the rig."""
-        return float(self.simulator(get=[name])["get"][name])
-
-    def send(self, *words: str) -> None:
-        """A command over the broker, that must be done."""
-        where = ["--mqtt", f"127.0.0.1:{self.port}", "--site", "lab", "--node", "rig-1"]
-        done = subprocess.run([*CELLGUARD, "send", *where, *words], text=True, capture_output=True, timeout=110, check=False)
-        self.proof.require(done.returncode == 0, f"send {' '.join(words)}: {done.stdout}{done.stderr}")
-
-    def pid(self, unit: str) -> int:
-        """The main process of a unit, as the container numbers it; 0 without one."""
-        return int(self.inside.shown(unit, "MainPID"))
-
-    def wait(self, condition: Any, seconds: float, what: str) -> None:
-        """Wait; a failure carries the end of the journal."""
-        try:
-            self.proof.wait(condition, seconds, what)
-        except Failed as failure:
-            journal = self.inside.do("journalctl", "--no-pager", "-n", "25", "-o", "cat")
-            raise Failed(f"{failure}\nthe node says {self.judge.why()}\n{journal}") from failure
-
-    def energise(self) -> float:
-        """Connect the pack and let current flow, on a guard that has no latch; returns the monotonic time."""
-        self.wait(self._may_close, START_S, "STANDBY with nothing that blocks closing")
-        self.send("contactor", "close")
-        self.send("inverter", "current", str(CURRENT_A))
-        self.wait(lambda: self.value("circuit.current_a") > CURRENT_A / 2, CONNECT_S, "current through a closed circuit")
-        return time.monotonic()
-
-    def _may_close(self) -> bool:
-        safety = self.judge.body("state/safety")
-        return safety.get("state") == "STANDBY" and not safety["blocked"]["close"]
-
-    def made_safe(self, since: float) -> tuple[float, float]:
-        """Wait until the circuit is open; seconds from `since` to zero current ordered and to the opening."""
-        self.wait(lambda: not self.value("circuit.closed"), TRUTH_S, "the circuit to open")
-        truth = self.simulator(truth=True, since=since)["truth"]
-        zero = min(one["t_mono"] for one in truth if one["what"] in {"inverter.setpoint", "inverter.mode"} and not one["value"])
-        opened = [one for one in truth if one["what"] in {"relay.1", "relay.2"} and not one["value"]]
-        loads = [abs(one["circuit_current_a"]) for one in opened]
-        self.proof.require(max(loads) < LOAD_A, f"opened under {max(loads):.1f} A")
-        return zero - since, min(one["t_mono"] for one in opened) - since
-
-    def fresh_start(self) -> None:
-        """Stop the guard, forget its latches as a new rig has none, start it."""
-        self.inside.do("systemctl", "stop", GUARD)
-        self.inside.do("rm", "-rf", f"{STATE}/guard.json")
-        self.inside.do("systemctl", "start", GUARD)
+TIMED_OUT = 124
+"""What timeout(1) returns when it had to end its program."""
 
 
 def run(checkout: Path, cache: Path, proof: Proof) -> None:
@@ -120,6 +48,7 @@ def run(checkout: Path, cache: Path, proof: Proof) -> None:
         options = [*container.install(checkout, made, folder), *_installed(checkout, folder)]
         with container.booted(made, options, folder, proof) as inside:
             proof.say(f"the container runs {inside.do('systemctl', '--version').splitlines()[0]}")
+            _networkd(inside, proof)
             rig = Rig(inside, judged, port, proof)
             _starts(rig)
             _killed(rig)
@@ -137,8 +66,17 @@ def _installed(checkout: Path, folder: Path) -> list[str]:
         units / "cellguard.sysusers": "/etc/sysusers.d/cellguard.conf",
         units / "cellguard.tmpfiles": "/etc/tmpfiles.d/cellguard.conf",
         folder / "edge.toml": "/etc/cellguard/edge.toml",
+        checkout / "deploy" / "networkd": "/etc/systemd/network",
     }
     return [f"--bind-ro={outside}:{inside}" for outside, inside in bound.items()]
+
+
+def _networkd(inside: Container, proof: Proof) -> None:
+    """The container may not configure a network (no CAP_NET_ADMIN): networkd only reads its files there."""
+    read = inside.attempt("timeout", "2", "/lib/systemd/systemd-networkd")
+    proof.require(read.returncode == TIMED_OUT, f"systemd-networkd did not run: {read.stderr}")
+    proof.require("80-can0" not in read.stderr, read.stderr)
+    proof.proved("networkd knows every key of the files for can0")
 
 
 def _starts(rig: Rig) -> None:
@@ -147,8 +85,19 @@ def _starts(rig: Rig) -> None:
     inside.do("systemd-tmpfiles", "--create")
     inside.do("systemctl", "daemon-reload")
     # the simulator's ptys belong to the guard's user, as serial ports belong to the group dialout
-    simulate = [f"{container.HOME}/venv/bin/cellguard", "simulate", "--modules", str(MODULES), "--can", "unix", "--directory", "/run/rig"]
-    inside.do("systemd-run", "--unit=rig", f"--uid={GUARD}", "--gid=cellguard", "--property=RuntimeDirectory=rig", *simulate)
+    simulate = [
+        f"{container.HOME}/venv/bin/cellguard",
+        "simulate",
+        "--modules",
+        str(MODULES),
+        "--can",
+        "unix",
+        "--directory",
+        "/run/rig",
+    ]
+    inside.do(
+        "systemd-run", "--unit=rig", f"--uid={GUARD}", "--gid=cellguard", "--property=RuntimeDirectory=rig", *simulate
+    )
     rig.wait(lambda: inside.path("/run/rig/control").exists(), START_S, "the simulator")
     began = time.time_ns() // 1000
     inside.do("systemctl", "start", GUARD, LINK)
@@ -158,6 +107,9 @@ def _starts(rig: Rig) -> None:
     for unit in (GUARD, LINK):
         _is_confined(rig, unit)
     proof.proved("both run as users of their own without a capability, under seccomp; link reaches the guard's socket")
+    scheduled = inside.do("chrt", "--pid", str(rig.pid(GUARD)))
+    proof.require("SCHED_FIFO" in scheduled and ": 20" in scheduled, scheduled)
+    proof.proved("the guard is scheduled before everything ordinary (fifo, 20)")
 
 
 def _is_confined(rig: Rig, unit: str) -> None:
@@ -178,7 +130,9 @@ def _killed(rig: Rig) -> None:
     rig.proof.require(zero_s <= ZERO_S and open_s <= OPEN_S, f"zero after {zero_s:.1f} s, open after {open_s:.1f} s")
     rig.wait(lambda: rig.pid(GUARD) not in {0, before}, START_S, "the guard to be started again")
     rig.wait(lambda: rig.judge.body("state/safety").get("state") == "LATCHED", START_S, "LATCHED")
-    rig.proof.proved(f"kill -9 at {CURRENT_A} A: zero after {zero_s:.1f} s, open without load after {open_s:.1f} s, back LATCHED")
+    rig.proof.proved(
+        f"kill -9 at {CURRENT_A} A: zero after {zero_s:.1f} s, open without load after {open_s:.1f} s, back LATCHED"
+    )
 
 
 def _hangs(rig: Rig) -> None:
@@ -220,7 +174,9 @@ def _stopped(rig: Rig) -> None:
     rig.proof.require(set(results.values()) == {"success"}, f"not a clean end: {results}")
     ended = [int(rig.inside.shown(unit, "InactiveEnterTimestampMonotonic")) for unit in (GUARD, LINK)]
     rig.proof.require(ended[0] <= ended[1], "link ended before the guard")
-    rig.proof.proved(f"systemctl stop at {CURRENT_A} A: zero after {zero_s:.1f} s, open without load after {open_s:.1f} s; link ends last")
+    rig.proof.proved(
+        f"systemctl stop at {CURRENT_A} A: zero after {zero_s:.1f} s, open without load after {open_s:.1f} s; link ends last"
+    )
 
 
 def _journal(rig: Rig) -> None:

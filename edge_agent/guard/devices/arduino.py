@@ -72,14 +72,15 @@ class ArduinoV2(Board):
 class ArduinoV1(Board):
     """The lab's old sketch, which glues commands that come together.
 
-    Two of its lines must pass between two commands: after the first the earlier command may still be unread, after the
-    second it was obeyed.
+    Three of its lines must pass between two commands: the first may have been on the wire when the command was sent, the
+    second is printed before the command is read, with the third it was obeyed. Lines still unread say nothing of that.
     """
 
     baudrate = 9600
     silent_s = 5.0
     repeats = 3
     refresh_s = 10.0
+    lines_between = 3
 
     def __init__(self, port: str, sensors: Sequence[str] = SENSORS, *, pins: Mapping[str, int]) -> None:
         super().__init__(port, sensors)
@@ -99,7 +100,7 @@ class ArduinoV1(Board):
 
     def _send_due(self, port: serial.Serial, now: float) -> float:
         mask = self._wanted(now)
-        if mask is None or self._lines_since_send < 2:
+        if mask is None or self._lines_since_send < self.lines_between or port.in_waiting:
             return FOREVER
         if mask != self._sent:
             self._sends_left = self.repeats

@@ -61,7 +61,7 @@ class CanBus:
 
     source = "can"
 
-    def __init__(  # noqa: PLR0913 - the keys of [can] and the two of the pack, each given by name
+    def __init__(
         self,
         modules: Mapping[int, Mapping[str, Decoder]],
         cells: int,

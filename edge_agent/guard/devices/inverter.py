@@ -55,7 +55,7 @@ class Inverter:
 
     source = SOURCE
 
-    def __init__(  # noqa: PLR0913 - the keys of [inverter], each given by name
+    def __init__(
         self,
         port: str,
         *,

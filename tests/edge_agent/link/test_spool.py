@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -136,7 +137,7 @@ def test_ids_of_commands_are_remembered_with_their_answers_and_the_oldest_forgot
 
 def full_journal(spool: Spool, path: Path) -> Journal:
     settings = RecordSettings(path, 8_000_000, 1_000_000, 1.0, ("pc-1",), "boot")
-    return Journal(spool, settings, Clock(Reading(0, 0, synced=True)), {})
+    return Journal(spool, settings, Clock(Reading(0, 0, synced=True)))
 
 
 def test_the_cap_takes_stored_messages_first_then_old_telemetry_and_records_the_loss(spool: Spool, path: Path) -> None:
@@ -183,3 +184,45 @@ def test_all_that_guard_sent_is_durable_in_one_commit_and_released_up_to_there(s
         "unknown_gaps": 0,
     }
     assert journal.flush() == (None, [])
+
+
+def rows(first: int, last: int) -> list[bytes]:
+    return [ipc.pack_row(ipc.Row(n, n * 200_000, 0, (float(n),), ())) for n in range(first, last + 1)]
+
+
+def times_of(spool: Spool) -> list[int]:
+    bodies = [json.loads(payload) for _, _, payload in spool.pending("tele", 0, 100)]
+    return [body["t0"] + offset for body in bodies for offset in body["t"]]
+
+
+def test_rows_of_a_commit_that_failed_come_again_with_the_times_they_had(spool: Spool, path: Path) -> None:
+    journal = full_journal(spool, path)
+    journal.hello("s", {"module-01": ("a",)})
+    journal.take(rows(1, 5))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            journal.flush()
+        other.execute("ROLLBACK")
+    again = full_journal(spool, path)
+    again.hello("s", {"module-01": ("a",)})
+    again.take(rows(1, 6))
+    again.flush()
+    assert times_of(spool) == [200_000 * n for n in range(1, 7)]
+
+
+def test_times_of_a_source_rise_also_over_a_restart_with_the_clock_set_back(path: Path) -> None:
+    with closing(Spool(path)) as spool:
+        journal = full_journal(spool, path)
+        journal.hello("s", {"module-01": ("a",)})
+        journal.take(rows(11, 15))
+        journal.flush()
+        spool.settle("tele", [1], RELEASED)
+        spool.drop_settled(10)
+    with closing(Spool(path)) as spool:
+        journal = full_journal(spool, path)
+        journal.hello("s", {"module-01": ("a",)})
+        packets = [ipc.pack_row(ipc.Row(n, n * 100_000, 0, (1.0,), ())) for n in (16, 17)]
+        journal.take(packets)
+        journal.flush()
+        assert times_of(spool) == [3_000_001, 3_000_002]

@@ -8,7 +8,7 @@ import sys
 interface, identifier, count = sys.argv[1], int(sys.argv[2], 0), int(sys.argv[3])
 with socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW) as link:
     link.bind((interface,))
-    link.setblocking(False)
+    link.settimeout(0.0)
     frame = identifier.to_bytes(4, "little") + b"\x08\0\0\0" + bytes(8)
     sent = 0
     while sent < count:
@@ -18,6 +18,6 @@ with socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW) as link:
         except OSError as error:
             if error.errno not in {errno.ENOBUFS, errno.EAGAIN}:
                 raise
-            # the queue is full: it says so for the socket's own buffer only, so a short rest is all there is
+            # a full queue of the interface cannot be waited for: rest a moment
             select.select([], [], [], 0.001)
-print(sent)
+sys.stdout.write(f"{sent}\n")

@@ -184,8 +184,8 @@ def test_mistake_12_two_commands_for_the_old_sketch_are_never_glued(
     for mask in (Output.NONE, MAIN, Output.NONE):
         old_board.order_outputs(order(mask))
         old_board.read()
-        assert cable.read() == b"", "not before two lines have passed"
-        for _ in range(2):
+        assert cable.read() == b"", "not before three lines have passed"
+        for _ in range(3):
             cable.write(V1_LINE)
             turn(old_board, bool)
         old_board.read()
@@ -204,7 +204,7 @@ def test_the_old_sketch_gets_no_relays_after_opening_until_zero_was_ordered(
     old_board: ArduinoV1, cable: Any, turn: Turn
 ) -> None:
     old_board.order_outputs(order(MAIN | Output.FAN))
-    for _ in range(2):
+    for _ in range(3):
         cable.write(V1_LINE)
         turn(old_board, bool)
     old_board.read()
