@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test test-influx lint format bench firmware lock setup clean
+.PHONY: help demo test test-all test-influx lint format bench firmware lock setup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -27,6 +27,9 @@ demo: $(STAMP)  ## the whole system on a simulated rig; Ctrl-C ends it (ARGS="--
 
 test: $(STAMP)  ## every test that needs no emulator
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-all: test  ## also the stages in a virtual machine and a container: real SocketCAN, real systemd
+	@$(BIN)/python tests/stages
 
 test-influx: $(STAMP)  ## the storage suite; against any InfluxDB 2 with CELLGUARD_INFLUX_URL=… _TOKEN=… _ORG=… _BUCKET=…
 	@$(BIN)/python -m pytest tests/conformance/sinks $(ARGS)
@@ -54,4 +57,4 @@ lock:  ## renew requirements/*.txt (needs uv)
 
 clean:  ## remove .venv and caches
 	@$(MAKE) --no-print-directory -C firmware clean
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "alarms": ("alarms", "List the alarms that are active or latched."),
     "send": ("send", "Send a command and wait for its answer."),
     "export": ("export", "Write stored data as CSV or line protocol."),
+    "backfill": ("backfill", "Store again what a store has missed."),
+    "quarantine": ("quarantine", "What could not be stored: list, export, retry."),
     "schedule": ("schedule", "Check a schedule file."),
     "config": ("config", "Show the settings in force, or their schema."),
     "dbc": ("dbc", "Show, check or try a CAN database."),

@@ -178,7 +178,9 @@ class Pump:
         if poison.identity is None:
             self._counts["unreadable"] += 1
         else:
-            self._poison.append(SetAside(poison.identity, str(poison), message.payload))
+            self._poison.append(
+                SetAside(poison.identity, str(poison), message.payload, message.topic.rpartition("/")[2])
+            )
         if sum(len(one.payload) for one in self._poison) > self._limits.batch.size_bytes:
             self._flush()
 

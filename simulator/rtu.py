@@ -10,6 +10,8 @@ from collections.abc import Callable
 from simulator.faults import Faults
 from simulator.profiles import Profile
 
+BAUDRATE = 19_200
+CHARACTER_S = 10 / BAUDRATE  # 8N1
 REQUEST_LENGTH = 8  # functions 1..6
 LONGEST_FRAME = 256
 SILENCE_CHARACTERS = 3.5
@@ -53,11 +55,11 @@ class RtuSlave:
         self.counted: Counter[str] = Counter()
 
     def feed(self, data: bytes, now: float) -> None:
-        """Bytes of the line; complete requests are served at once."""
+        """Bytes of the line, the last of which ended at `now`; complete requests are served at once."""
         if self._faults.has("inverter.silence"):
             self.counted["unheard_bytes"] += len(data)
             return
-        if now - self._last_byte > self.silence_s:
+        if now - len(data) * CHARACTER_S - self._last_byte > self.silence_s:
             self._end_of_frame(now)
         self._buffer += data
         self._last_byte = now

@@ -18,7 +18,7 @@ class LineDevice(Protocol):
         """When `take` should be called next."""
 
     def feed(self, data: bytes, now: float) -> None:
-        """Bytes arrived."""
+        """Bytes without a pause between them; the last one ended at `now`."""
 
     def take(self, now: float) -> bytes:
         """Bytes to send now."""
@@ -54,9 +54,8 @@ class SerialPort:
 
     def pump(self, now: float) -> None:
         """Let both directions and the device go on to `now`."""
-        arrived = self._to_device.take(now)
-        if arrived:
-            self._device.feed(arrived, now)
+        for ended, arrived in self._to_device.passed(now):
+            self._device.feed(arrived, ended)  # the wire's time: a pump that comes late is no pause on the line
         printed = self._device.take(now)
         if printed and self.pty.is_open:
             self._to_host.put(printed, now)

@@ -17,13 +17,13 @@ from simulator.control_door import Door
 from simulator.links import Pty
 from simulator.names import Names
 from simulator.rig import BITRATE, Rig, RigSize
+from simulator.rtu import BAUDRATE
 from simulator.serial_port import SerialPort
 from simulator.trace import Trace
 from simulator.truth import Truth
 
 TICK_S = 0.005
 SHORTEST_WAIT_S = 0.001
-INVERTER_BAUDRATE = 19_200
 
 
 class Simulation:
@@ -52,7 +52,7 @@ class Simulation:
         self.can = open_can_link(can, directory, BITRATE)
         opened.callback(self.can.unplug)
         self.rig = rig = Rig(size, self.truth, self._deliver, time.monotonic())
-        self.inverter = SerialPort("inverter", Pty(directory / "inverter"), INVERTER_BAUDRATE, rig.rtu, self.trace)
+        self.inverter = SerialPort("inverter", Pty(directory / "inverter"), BAUDRATE, rig.rtu, self.trace)
         opened.callback(self.inverter.unplug)
         self.arduino = SerialPort("arduino", Pty(directory / "arduino"), rig.board.baudrate, rig.arduino, self.trace)
         opened.callback(self.arduino.unplug)

@@ -32,20 +32,25 @@ class Wire:
 
     def take(self, now: float) -> bytes:
         """The bytes whose last bit has passed by `now`."""
-        out = bytearray()
+        return b"".join(data for _, data in self.passed(now))
+
+    def passed(self, now: float) -> list[tuple[float, bytes]]:
+        """What `take` takes, as runs without a pause, each with the time at which its last bit passed."""
+        runs = []
         while self._chunks:
             start, data = self._chunks[0]
-            # half a character of tolerance: rounding must not hold the last byte back
+            # a millionth of a character of tolerance: rounding must not hold the last byte back
             count = min(len(data), int((now - start) / self.character_s + 1e-6))
             if count <= 0:
                 break
-            out += data[:count]
+            ended = start + count * self.character_s
+            runs.append((ended, data[:count]))
+            self._waiting -= count
             if count < len(data):
-                self._chunks[0] = (start + count * self.character_s, data[count:])
+                self._chunks[0] = (ended, data[count:])
                 break
             self._chunks.popleft()
-        self._waiting -= len(out)
-        return bytes(out)
+        return runs
 
     @property
     def due(self) -> float:

@@ -30,6 +30,11 @@ def _time(_ctx: click.Context, _param: click.Parameter, text: str) -> int:
     return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
+def time_option(flag: str, name: str, default: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option that takes a time; the command gets Unix µs."""
+    return click.option(flag, name, callback=_time, default=default, show_default=False, metavar="TIME", help=text)
+
+
 class _Job(NamedTuple):
     """What to write, and from where."""
 
@@ -44,10 +49,8 @@ class _Job(NamedTuple):
 @click.option("--spool", type=click.Path(path_type=Path), metavar="FILE", help="Instead: a node's spool file.")
 @click.option("--source", default="", help="Only module-01 …, inverter or arduino.")
 @click.option("--node", default="", help="Only this node; needed when the archive holds several.")
-@click.option(
-    "--from", "since", callback=_time, default="0", metavar="TIME", help="First time, Unix µs or ISO 8601 (UTC)."
-)
-@click.option("--to", "until", callback=_time, default=str(2**62), metavar="TIME", help="End, this time not included.")
+@time_option("--from", "since", "0", "First time, Unix µs or ISO 8601 (UTC).")
+@time_option("--to", "until", str(2**62), "End, this time not included.")
 @click.option("--format", "fmt", type=click.Choice(("csv", "line")), default="csv", show_default=True)
 @click.option("--wide", is_flag=True, help="One line a time, one column a signal, as in the lab's files.")
 @click.option("--local-time", is_flag=True, help="With --wide: dates and times of this computer's zone, not UTC.")
@@ -79,7 +82,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     reader = ArchiveReader(archive) if archive is not None else SpoolReader(spool or Path())
     _one_node(reader, node)
     job = _Job(reader, Selection(source, node, since, until), "wide" if wide else fmt, local_time)
-    with _opened(output) as stream:
+    with opened(output) as stream:
         _write(job, stream)
 
 
@@ -96,7 +99,7 @@ def _write(job: _Job, stream: TextIO) -> None:
     from collector.export import Tally, as_csv, as_line_protocol, as_wide, columns_of, rows_in_time
 
     passes = 2 if job.form == "wide" else 1
-    with _progress(job, passes) as advance:
+    with progress("export", lambda: job.reader.count(job.selection) * passes) as advance:
         tally = Tally(advance)
         if job.form == "line":
             texts = as_line_protocol(rows_in_time(job.reader, job.selection, tally, as_lines=True))
@@ -116,7 +119,8 @@ def _write(job: _Job, stream: TextIO) -> None:
 
 
 @contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
+def opened(output: Path | None) -> Iterator[TextIO]:
+    """The file to write to, or stdout."""
     from shared.errors import CellguardError
 
     if output is None:
@@ -131,14 +135,14 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _progress(job: _Job, passes: int) -> Iterator[Callable[[], None]]:
-    """A bar on the terminal's stderr, nothing elsewhere."""
+def progress(what: str, count: Callable[[], int]) -> Iterator[Callable[[], None]]:
+    """A bar on the terminal's stderr, nothing elsewhere; `count` is only asked when there is one."""
     if not sys.stderr.isatty():
         yield lambda: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("export", total=job.reader.count(job.selection) * passes)
-        yield lambda: progress.advance(task)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=count())
+        yield lambda: bar.advance(task)

@@ -114,7 +114,7 @@ class ArchiveSink:
                 added[identity.lane] += record.rows
             elif self._stored_payload(connection, record) != record.payload:
                 reason = "another message is stored under this number"
-                refused.append(SetAside(identity, reason, record.payload))
+                refused.append(SetAside(identity, reason, record.payload, record.source))
                 continue
             else:
                 self._counts["duplicates"] += 1
@@ -135,8 +135,8 @@ class ArchiveSink:
 
     def _set_aside(self, connection: sqlite3.Connection, messages: Sequence[SetAside]) -> None:
         since = time.time_ns() // 1000
-        rows = [(*one.identity, one.reason, since, zlib.compress(one.payload, 1)) for one in messages]
-        connection.executemany("INSERT OR IGNORE INTO quarantine VALUES (?,?,?,?,?,?,?,?)", rows)
+        rows = [(*one.identity, one.reason, since, zlib.compress(one.payload, 1), one.source) for one in messages]
+        connection.executemany("INSERT OR IGNORE INTO quarantine VALUES (?,?,?,?,?,?,?,?,?)", rows)
 
     def _keep_below_cap(self, connection: sqlite3.Connection) -> None:
         """Free as much as the cap asks for, a bounded piece a batch so that no batch waits long."""

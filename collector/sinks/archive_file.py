@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS totals (lane TEXT PRIMARY KEY, rows INTEGER NOT NULL)
 INSERT OR IGNORE INTO totals VALUES ('tele', 0), ('event', 0);
 CREATE TABLE IF NOT EXISTS quarantine (
     site TEXT NOT NULL, node TEXT NOT NULL, spool TEXT NOT NULL, lane TEXT NOT NULL, seq INTEGER NOT NULL,
-    reason TEXT NOT NULL, since INTEGER NOT NULL, payload BLOB NOT NULL,
+    reason TEXT NOT NULL, since INTEGER NOT NULL, payload BLOB NOT NULL, source TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (spool, lane, seq, site, node, reason)
 );
 CREATE TABLE IF NOT EXISTS dropped (

@@ -113,7 +113,9 @@ class InfluxSink:
             self._post(block(records))
         except (_PointsRefused, _TooLarge) as refusal:
             if len(records) == 1:
-                return Outcome(refused=[SetAside(records[0].identity, str(refusal), records[0].payload)])
+                return Outcome(
+                    refused=[SetAside(records[0].identity, str(refusal), records[0].payload, records[0].source)]
+                )
             self._counts["halved"] += 1
             half = len(records) // 2
             first, second = self._write(records[:half]), self._write(records[half:])

@@ -11,11 +11,12 @@ from shared.errors import Unavailable
 
 
 class SetAside(NamedTuple):
-    """A message that cannot be stored, why, and as it came."""
+    """A message that cannot be stored, why, and as it came. `source` is the last level of its topic."""
 
     identity: Identity
     reason: str
     payload: bytes
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,8 @@ def is_populated(signal: str, cells: int) -> bool:
 def catalog(parts: Mapping[str, Decoder], cells: int) -> dict[str, dict[str, object]]:
     """The body of the `catalog` topic."""
     module: dict[str, object] = {
-        signal.name: _entry(signal).as_catalog()
-        for _, decoder in sorted(parts.items())
+        signal.name: {**_entry(signal).as_catalog(), "part": part, "scale": signal.scale, "offset": signal.offset}
+        for part, decoder in sorted(parts.items())
         for signal in decoder.spec.signals
         if is_populated(signal.name, cells)
     }

@@ -14,7 +14,7 @@ Arrival = Reading | NoData | Opened
 class NotYet(DeviceError):
     """Raised by `Device.open` when the link may not be opened now; the runner asks again at once, without growing delay.
 
-    So `open` itself has to wait a little (at most about 0.5 s) for what it lacks.
+    Waiting is no fault: nothing is reported. `open` itself has to wait a little (at most about 0.5 s) for what it lacks.
     """
 
 

@@ -176,7 +176,8 @@ class Front:
         sources = sources_of(body)
         self._seen.session, self._seen.behind = session, False
         self._seen.durable = {name: number for name, number in self._seen.durable.items() if name == session}
-        if not self._parts.recorder.put(Hello(session, sources)):
+        told: dict[str, object] = {name: body[name] for name in ("info", "catalog") if name in body}
+        if not self._parts.recorder.put(Hello(session, sources, told)):
             self._seen.behind = True
         self._parts.mirror.hello(body, sources, now)
 

@@ -23,6 +23,7 @@ def health_body(guard: Mapping[str, object], own: Mapping[str, object], snapshot
         "books": books,
         "unknown_gaps": unknown,
         "in_flight": snapshot.in_flight,
+        "trips": dict(snapshot.trips),
         "temperatures_c": _temperatures(),
     }
     return orjson.dumps(body)

@@ -6,6 +6,7 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from shared import ipc
 from shared.errors import WireError
 
 _KIND = re.compile(r"[a-z_]{1,32}\Z")
+PATIENCE = 10
+"""Flushes that a hole waits for guard's own gap event, so that one loss has one record."""
+_MALFORMED, _NEVER = "malformed", "never received: guard had to drop them"
 
 
 class Numbers(NamedTuple):
@@ -34,12 +38,27 @@ class NumberedEvent(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """Numbers that will never come: `first`..`last`, of which `rows` are really missing, and why."""
+    """Numbers that will never come: `first`..`last`, of which `rows` are really missing, when (Unix µs) and why."""
 
     first: int
     last: int
     rows: int
+    t_from: int
+    t_to: int
     reason: str
+
+
+@dataclass(slots=True)
+class _Hole:
+    """A hole between two numbers and their times (monotonic µs). guard usually explains it itself, in a gap event of its own."""
+
+    first: int
+    last: int
+    rows: int
+    from_us: int
+    to_us: int
+    reason: str
+    age: int = 0
 
 
 class Rows:
@@ -74,7 +93,8 @@ class Intake:
         self._rows: list[Rows] = []
         self._gaps = 0
         self.events: list[NumberedEvent] = []
-        self._skipped: list[Skipped] = []
+        self._holes: list[_Hole] = []
+        self._newest_us = 0
         self.counts = counts
 
     def describe(self, sources: Mapping[str, tuple[str, ...]]) -> None:
@@ -98,8 +118,9 @@ class Intake:
             self._received = max(self._received, number)
             self.counts["resent_by_guard"] += 1
             return
-        self._hole(number)
-        self._received = number
+        mono_us = ipc.mono_of(packet)
+        self._hole(number, mono_us)
+        self._received, self._newest_us = number, mono_us
         try:
             if packet[:1] == ipc.ROW:
                 self._row(packet)
@@ -107,15 +128,15 @@ class Intake:
                 self._event(packet)
         except (WireError, LookupError) as error:
             self._gaps += 1
-            self._skipped.append(Skipped(number, number, 1, f"malformed: {error}"))
+            self._holes.append(_Hole(number, number, 1, mono_us, mono_us, f"{_MALFORMED}: {error}", PATIENCE))
             self.counts["malformed"] += 1
 
-    def _hole(self, number: int) -> None:
+    def _hole(self, number: int, mono_us: int) -> None:
         first = self._received + 1
         missing = number - first - sum(first <= early < number for early in self._early)
         if missing > 0:
             self._gaps += missing
-            self._skipped.append(Skipped(first, number - 1, missing, "never received: guard had to drop them"))
+            self._holes.append(_Hole(first, number - 1, missing, self._newest_us or mono_us, mono_us, _NEVER))
 
     def _row(self, packet: bytes) -> None:
         row = ipc.unpack_row(packet)
@@ -131,6 +152,8 @@ class Intake:
         kind = event.body.get("kind")
         if not isinstance(kind, str) or not _KIND.match(kind):
             raise WireError(f"event without a kind: {str(kind)[:40]!r}")
+        if kind == "gap":
+            self._explained(event.body.get("from"), event.body.get("to"))
         self.events.append(NumberedEvent(event.number, event.mono_us, kind, event.body))
 
     def take_events(self) -> list[NumberedEvent]:
@@ -139,10 +162,29 @@ class Intake:
         self._early.update(event.number for event in events)
         return events
 
-    def take_skipped(self) -> list[Skipped]:
-        """The holes found, leaving none."""
-        skipped, self._skipped = self._skipped, []
-        return skipped
+    def _explained(self, first: object, last: object) -> None:
+        """Guard's own gap event tells of these numbers: what is left of a hole beside them still needs a record."""
+        if not isinstance(first, int) or not isinstance(last, int):
+            return
+        left: list[_Hole] = []
+        for hole in self._holes:
+            if hole.age < PATIENCE and hole.first <= last and first <= hole.last:
+                parts = ((hole.first, min(hole.last, first - 1)), (max(hole.first, last + 1), hole.last))
+                left += [_part(hole, *part) for part in parts if part[0] <= part[1]]
+            else:
+                left.append(hole)
+        self._holes = left
+
+    def take_skipped(self, offset_us: int, *, at_once: bool = False) -> list[Skipped]:
+        """The holes that guard has not explained in good time, leaving the younger ones; `at_once` takes those too."""
+        due = [hole for hole in self._holes if at_once or hole.age >= PATIENCE]
+        self._holes = [hole for hole in self._holes if not at_once and hole.age < PATIENCE]
+        for hole in self._holes:
+            hole.age += 1
+        return [
+            Skipped(hole.first, hole.last, hole.rows, hole.from_us + offset_us, hole.to_us + offset_us, hole.reason)
+            for hole in due
+        ]
 
     def take_rows(self, offset_us: int) -> list[Batch]:
         """All rows as batches in Unix time (monotonic + offset), leaving none; times of a source rise strictly."""
@@ -176,3 +218,7 @@ class Intake:
         gaps, self._gaps = self._gaps, 0
         self._early = {number for number in self._early if number > self._received}
         return Numbers(self.session, self._received, gaps)
+
+
+def _part(hole: _Hole, first: int, last: int) -> _Hole:
+    return _Hole(first, last, min(hole.rows, last - first + 1), hole.from_us, hole.to_us, hole.reason, hole.age)

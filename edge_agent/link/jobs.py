@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 
 class Hello(NamedTuple):
-    """guard is connected: its session and its sources with their signals."""
+    """guard is connected: its session, its sources with their signals, and what it tells of itself (`info`, `catalog`)."""
 
     session: str
     sources: Mapping[str, tuple[str, ...]]
+    told: Mapping[str, object] = {}
 
 
 class Packets(NamedTuple):
@@ -80,6 +81,7 @@ class Snapshot(NamedTuple):
     oldest_s: float
     counts: dict[str, int]
     trouble: str
+    trips: Mapping[str, object] = {}
 
 
 Report = Durable | Opened | Snapshot

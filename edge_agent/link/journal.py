@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
+from edge_agent.link import gaps
 from edge_agent.link.clock import Clock
 from edge_agent.link.encode import Head, encode_split
-from edge_agent.link.intake import Intake, Skipped
+from edge_agent.link.intake import Intake
 from edge_agent.link.jobs import Durable, OwnEvent
-from edge_agent.link.spool import Commit, Dropped, Entry, Lane, Spool
+from edge_agent.link.spool import QUARANTINED, Commit, Dropped, Entry, Lane, Spool
 from edge_agent.link.stamps import in_wall_time
 
 _SEGMENT = 128
@@ -23,7 +24,7 @@ _WAL_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RecordSettings:
-    """Where and how much to keep, and whom to believe."""
+    """Where and how much to keep, whom to believe, and what the file of a trip says of this node."""
 
     path: Path
     max_bytes: int
@@ -31,6 +32,7 @@ class RecordSettings:
     batch_s: float
     receipts_from: tuple[str, ...]
     boot: str
+    about: Mapping[str, object] = field(default_factory=dict)
 
 
 class Journal:
@@ -57,6 +59,7 @@ class Journal:
     def hello(self, session: str, sources: Mapping[str, tuple[str, ...]]) -> None:
         """A guard has connected: go on with its session, or end every other one and begin it. Flush before."""
         if self._intake is None or self._intake.session != session:
+            self._close_intake()
             self._intake = Intake(session, *self._spool.numbers(session), self._last_us, self.counts)
             self._end_others(session)
         self._intake.describe(sources)
@@ -72,11 +75,12 @@ class Journal:
     def commit_events(self) -> None:
         """Events do not wait for the batch: they become durable ahead of the rows before them."""
         events = self._intake.take_events() if self._intake is not None else []
-        own, self.own = self.own, []
+        own = list(self.own)
         bodies = [OwnEvent(event.kind, {**event.body, "mono_us": event.mono_us}) for event in events] + own
         entries = tuple(self._entry(body, index) for index, body in enumerate(bodies))
         session = self._intake.session if self._intake is not None and events else ""
         self._spool.commit(Commit(entries, session, early=tuple(event.number for event in events), own=len(own)))
+        del self.own[: len(own)]
 
     def flush(self) -> tuple[Durable | None, list[int]]:
         """One transaction for all that waits. Returns what guard may forget now, and the new telemetry's numbers."""
@@ -85,24 +89,35 @@ class Journal:
         intake = self._intake
         if intake is None:
             return None, []
-        gaps = [_hole(intake.session, hole) for hole in intake.take_skipped()]
-        entries = [self._entry(gap, index) for index, gap in enumerate(gaps)]
+        holes = [gaps.hole(intake.session, skipped) for skipped in intake.take_skipped(self._clock.offset_us)]
+        entries = [self._entry(record, index) for index, record in enumerate(holes)]
         telemetry = self._telemetry(intake)
         numbers = intake.numbers()
         if not entries and not telemetry and numbers.highest <= self._spool.numbers(intake.session)[0]:
             return None, []
-        commit = Commit((*entries, *telemetry), numbers.session, numbers.highest, gaps=numbers.gaps, own=len(gaps))
+        commit = Commit((*entries, *telemetry), numbers.session, numbers.highest, gaps=numbers.gaps, own=len(holes))
         self._spool.commit(commit)
         self._last_us = intake.last_us
         return Durable(numbers.session, numbers.highest), [entry.seq for entry in telemetry]
+
+    def _close_intake(self) -> None:
+        """The session of before is over: what it left unexplained is told now."""
+        before = self._intake
+        if before is not None:
+            left = before.take_skipped(self._clock.offset_us, at_once=True)
+            self.own += [gaps.hole(before.session, skipped) for skipped in left]
+
+    def quarantined(self, lane: Lane, refused: Sequence[tuple[int, str]]) -> None:
+        """The store has refused these messages for good: settle them, and tell it."""
+        settled = self._spool.settle(lane, [seq for seq, _ in refused], QUARANTINED)
+        self.own += gaps.quarantined(lane, settled, dict(refused))
 
     def _end_others(self, session: str) -> None:
         ended = self._spool.unfinished(session)
         entries: list[Entry] = []
         for over in ended:
-            body = {"of": "guard", "session": over.session, "from": over.last + 1, "to": None, "missing": over.missing}
-            body |= {"reason": "this guard session ended; what it had not sent is unknown"}
-            entries.append(self._entry(OwnEvent("gap", body), len(entries)))
+            last_us = max(self._last_us.values(), default=self._clock.now_us())
+            entries.append(self._entry(gaps.ended(over, last_us, self._clock.now_us()), len(entries)))
         if ended:
             self._spool.commit(Commit(tuple(entries), own=len(entries), ended=tuple(ended)))
 
@@ -120,6 +135,8 @@ class Journal:
         body = in_wall_time(event.body, self._clock.offset_us)
         ts = body.pop("ts", None)
         ts = ts if isinstance(ts, int) else self._clock.now_us()
+        if "lane" in body:  # guard's own gap records say so; here it is the message's lane
+            body["of"] = body.pop("lane")
         seq = self._spool.next_seq("event") + offset
         head = {"spool": self._spool.id, "lane": "event", "seq": seq, "ts": ts, "kind": event.kind}
         return Entry("event", seq, event.kind, 1, ts, ts, orjson.dumps({**body, **head}))
@@ -143,17 +160,4 @@ class Journal:
             dropped(lost)
 
     def _gap(self, lost: Dropped) -> Entry:
-        body = {"of": lost.lane, "from": lost.first, "to": lost.last, "t_from": lost.t_from, "t_to": lost.t_to}
-        return self._entry(OwnEvent("gap", {**body, "rows": lost.rows, "reason": "spool full"}), 0)
-
-
-def _hole(session: str, hole: Skipped) -> OwnEvent:
-    body = {
-        "of": "guard",
-        "session": session,
-        "from": hole.first,
-        "to": hole.last,
-        "rows": hole.rows,
-        "reason": hole.reason,
-    }
-    return OwnEvent("gap", body)
+        return self._entry(gaps.dropped(lost), 0)

@@ -117,7 +117,14 @@ def record_settings(config: EdgeConfig) -> RecordSettings:
         batch_s=config.record.batch_s,
         receipts_from=config.mqtt.receipts_from,
         boot=boot_id(),
+        about=about(config),
     )
+
+
+def about(config: EdgeConfig) -> dict[str, object]:
+    """What the file of a trip says of this node: its name and every setting but those of the broker."""
+    settings = config.model_dump(mode="json", exclude={"mqtt"})
+    return {"site": config.node.site, "node": config.node.name, "config": settings}
 
 
 def boot_id() -> str:

@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from edge_agent.link import gaps, spool_file
+from edge_agent.link.black_box import BlackBox
 from edge_agent.link.clock import Clock
 from edge_agent.link.jobs import (
     Answered,
@@ -25,7 +27,7 @@ from edge_agent.link.jobs import (
     Snapshot,
 )
 from edge_agent.link.journal import Journal, RecordSettings
-from edge_agent.link.spool import QUARANTINED, RELEASED, Lane, Spool
+from edge_agent.link.spool import RELEASED, Lane, Spool
 from edge_agent.link.uplink import Fetched, Uplink
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,11 @@ _RETRY_S = 2.0
 _REPORT_S = 1.0
 _JOBS = 4000
 _JOBS_AT_ONCE = 200
+_OWN_KEPT = 1000
+_HISTORY_FOR_ROOM = 500
+"""Stored messages given up at once when the disk takes nothing more: their pages are written over instead."""
 KEEP_COMMANDS = 20_000
+TRIPS_FOLDER = "trips"
 
 
 class _Open:
@@ -65,9 +71,12 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._open: _Open | None = None
         self._missed = False
+        self._own: list[OwnEvent] = []
+        self._broken = self._full = False
         self._retry_at = self._report_at = 0.0
         self._flush_at = time.monotonic() + settings.batch_s
         self._counts: Counter[str] = Counter()
+        self._box = BlackBox(settings.path.parent / TRIPS_FOLDER, settings.about)
 
     # ---- any thread -------------------------------------------------------------------------------------------------
 
@@ -107,6 +116,8 @@ class Recorder:
         try:
             step()
         except (sqlite3.Error, OSError) as error:
+            self._broken = spool_file.is_unreadable(error)
+            self._full = True  # whatever it is called, a full disk among others
             self._fail(f"the spool cannot be written: {error}")
         except Exception as error:  # the thread's edge: a defect must not stop recording for ever
             log.exception("recording failed")
@@ -136,6 +147,7 @@ class Recorder:
         assert opened is not None
         if opened.journal.has_events:
             opened.journal.commit_events()
+        self._box.turn(opened.spool, self._clock.now_us())
         if now >= self._flush_at:
             self._flush_at = max(self._flush_at + self._settings.batch_s, now)
             self._flush(opened)
@@ -151,16 +163,21 @@ class Recorder:
             self._flush(self._open)
             self._open.uplink.send(time.monotonic(), self._room(), self._publish_message)
             self._report(self._open, time.monotonic())
+            self._box.finish(self._open.spool, self._clock.now_us())
 
     def _begin(self) -> None:
-        opened = _Open(self._settings, self._clock)
+        if self._broken:  # found while it was open: opening it again would only find it again
+            self._broken = False
+            spool_file.set_aside(self._settings.path)
+        self._open = opened = _Open(self._settings, self._clock)
         spool = opened.spool
+        opened.journal.own, self._own = self._own, []
+        if self._full:
+            self._full = False
+            self._counts["history_dropped"] += spool.drop_settled(_HISTORY_FOR_ROOM)
         if spool.set_aside is not None:
             self._counts["spools_set_aside"] += 1
-            opened.journal.own.append(
-                OwnEvent("gap", {"of": "spool", "to": None, "reason": f"kept as {spool.set_aside.name}"})
-            )
-        self._open = opened
+            opened.journal.own.append(gaps.spool_set_aside(spool.set_aside.name, self._clock.now_us()))
         self._tell(Opened(spool.id, spool.open_sessions(), spool.commands(), self._missed))
         self._missed = False
 
@@ -170,24 +187,34 @@ class Recorder:
         log.error("%s; next try in %.0f s", trouble, _RETRY_S)
         self._missed = True
         self._retry_at = time.monotonic() + _RETRY_S
+        self._box.abandon()
         if self._open is not None:
-            self._counts["own_events_lost"] += len(self._open.journal.own)
+            self._keep(self._open.journal.own)
             self._open.spool.close()
             self._open = None
         self._tell(Snapshot({}, 0, 0, 0.0, dict(self._counts), trouble))
+
+    def _keep(self, events: list[OwnEvent]) -> None:
+        """Events of link itself wait until the spool can be written again, the newest of them."""
+        self._own += events
+        self._counts["own_events_lost"] += max(0, len(self._own) - _OWN_KEPT)
+        del self._own[:-_OWN_KEPT]
 
     # ---- jobs -------------------------------------------------------------------------------------------------------
 
     def _handle(self, job: Job) -> None:
         opened = self._open
         if opened is None:
+            if isinstance(job, OwnEvent):
+                self._keep([job])
             self._counts["jobs_without_spool"] += 1
             self._missed |= isinstance(job, Hello | Packets)
             return
         match job:
             case Packets(packets):
                 self._missed |= not opened.journal.take(packets)
-            case Hello(session, sources):
+            case Hello(session, sources, told):
+                self._box.told = told
                 self._flush(opened)
                 opened.journal.hello(session, sources)
             case ReceiptArrived(payload, retained):
@@ -215,7 +242,7 @@ class Recorder:
         if release.stored:
             opened.spool.settle(release.lane, release.stored, RELEASED)
         if release.quarantined:
-            opened.spool.settle(release.lane, [seq for seq, _ in release.quarantined], QUARANTINED)
+            opened.journal.quarantined(release.lane, release.quarantined)
             log.warning("quarantined by the collector: %s", release.quarantined[:5])
         opened.uplink.settled(release, time.monotonic())
 
@@ -225,12 +252,18 @@ class Recorder:
 
     def _report(self, opened: _Open, now: float) -> None:
         self._report_at = now + _REPORT_S
-        counts = self._counts + opened.uplink.counts + opened.journal.counts
+        counts = self._counts + opened.uplink.counts + opened.journal.counts + self._box.counts
         counts["queue_fill"] = self._jobs.qsize()
         counts["spool_bytes"] = opened.spool.used_bytes()
         uplink = opened.uplink
         self._tell(
             Snapshot(
-                opened.spool.books(), opened.journal.waiting, uplink.unreceipted, uplink.oldest_s(now), dict(counts), ""
-            )
+                opened.spool.books(),
+                opened.journal.waiting,
+                uplink.unreceipted,
+                uplink.oldest_s(now),
+                dict(counts),
+                "",
+                self._box.body(),
+            )  # fmt: skip
         )

@@ -23,6 +23,9 @@ _TIME_OF = "time:"
 
 
 _INSERT = "INSERT INTO messages (lane, seq, source, rows, t_from, t_to, state, payload) VALUES (?, ?, ?, ?, ?, ?, 0, ?)"
+_SETTLE = (
+    "UPDATE messages SET state = ? WHERE lane = ? AND seq = ? AND state = 0 RETURNING seq, source, rows, t_from, t_to"
+)
 
 
 class Entry(NamedTuple):
@@ -77,6 +80,16 @@ class Dropped(NamedTuple):
     t_to: int
     messages: int
     rows: int
+
+
+class Settled(NamedTuple):
+    """One message that a receipt has settled just now."""
+
+    seq: int
+    source: str
+    rows: int
+    t_from: int
+    t_to: int
 
 
 class Spool:
@@ -142,19 +155,17 @@ class Spool:
             )
             self._db.execute("DELETE FROM early WHERE session = ? AND number <= ?", (commit.session, commit.highest))
 
-    def settle(self, lane: Lane, seqs: Iterable[int], state: int) -> int:
-        """Mark pending messages as released or quarantined; returns how many changed."""
+    def settle(self, lane: Lane, seqs: Iterable[int], state: int) -> list[Settled]:
+        """Mark pending messages as released or quarantined; returns those that changed."""
         column = "released" if state == RELEASED else "quarantined"
-        changed = 0
+        changed: list[Settled] = []
         with self._transaction():
             for seq in seqs:
-                row = self._db.execute(
-                    "UPDATE messages SET state = ? WHERE lane = ? AND seq = ? AND state = 0 RETURNING rows",
-                    (state, lane, seq),
-                ).fetchone()
+                row = self._db.execute(_SETTLE, (state, lane, seq)).fetchone()
                 if row is not None:
-                    changed += 1
-                    self._add(**{column: row[0]}, spooled=-row[0])
+                    changed.append(Settled(*row))
+            rows = sum(one.rows for one in changed)
+            self._add(**{column: rows}, spooled=-rows)
         return changed
 
     def drop_settled(self, messages: int) -> int:
@@ -210,6 +221,17 @@ class Spool:
             "SELECT seq, source, payload FROM messages WHERE lane = ? AND seq = ? AND state = 0", (lane, seq)
         ).fetchone()
         return found
+
+    def since(self, lane: Lane, t_us: int) -> int:
+        """The number from which on the lane's messages reach beyond a time (Unix µs), stored ones among them."""
+        return spool_file.first_since(self._db, lane, t_us)
+
+    def kept(self, lane: Lane, first: int, limit: int) -> list[tuple[int, str, int, bytes]]:
+        """(seq, source, first time, payload) of the messages from a number on, stored or not, as far as there was room."""
+        return self._db.execute(
+            "SELECT seq, source, t_from, payload FROM messages WHERE lane = ? AND seq >= ? ORDER BY seq LIMIT ?",
+            (lane, first, limit),
+        ).fetchall()
 
     def last_times(self) -> dict[str, int]:
         """The latest time of each source's telemetry ever spooled (Unix µs): what comes next must be later."""

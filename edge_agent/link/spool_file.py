@@ -48,6 +48,12 @@ def open_or_set_aside(path: Path) -> tuple[sqlite3.Connection, Path | None]:
         return _open(path), aside
 
 
+def is_unreadable(error: Exception) -> bool:
+    """Whether the file itself is broken, as against full, locked or absent."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
 def set_aside(path: Path) -> Path:
     """Rename the file and its journal to the next free `.corrupt-N`."""
     number = 1
@@ -90,6 +96,16 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     except (sqlite3.OperationalError, TypeError) as error:
         message = f"its tables are not a spool's: {error}"
         raise sqlite3.DatabaseError(message) from error
+
+
+def first_since(db: sqlite3.Connection, lane: str, t_us: int) -> int:
+    """Number of the oldest message kept of the lane that reaches beyond a time (Unix µs); past the newest when none does."""
+    found: int | None = None
+    for seq, t_to in db.execute("SELECT seq, t_to FROM messages WHERE lane = ? ORDER BY seq DESC", (lane,)):
+        if t_to < t_us:
+            return int(seq) + 1
+        found = seq
+    return 0 if found is None else found
 
 
 def read_books(db: sqlite3.Connection) -> dict[str, int]:

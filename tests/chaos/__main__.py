@@ -18,7 +18,9 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--kills", type=int, default=11, help="kill -9 in each round")
     parser.add_argument("--others", type=int, default=6, help="other faults in each round")
-    parser.add_argument("--store", choices=("archive", "influx", "both"), default="both", help="every third in InfluxDB")
+    parser.add_argument(
+        "--store", choices=("archive", "influx", "both"), default="both", help="every third in InfluxDB"
+    )
     parser.add_argument("--verbose", action="store_true", help="name each fault on stderr")
     given = parser.parse_args()
     results = []

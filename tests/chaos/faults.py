@@ -95,16 +95,23 @@ def _quota(pid: int) -> Iterator[None]:
 def store_trouble(scene: Scene) -> str:
     """The store refuses: the archive's file is locked, or InfluxDB answers errors, slowly, or not at all after storing."""
     if scene.front is not None:
-        kinds = (StoreFault(503), StoreFault(429, {"Retry-After": "1"}), StoreFault(reset=True), StoreFault(delay_s=1.5))
+        kinds = (
+            StoreFault(503),
+            StoreFault(429, {"Retry-After": "1"}),
+            StoreFault(reset=True),
+            StoreFault(delay_s=1.5),
+        )
         scene.front.faults.extend(scene.random.choices(kinds, k=3))
         return "store errors"
     path = scene.rig.folders.archive / "archive.sqlite"
     deadline = time.monotonic() + scene.random.uniform(0.5, 6.5)
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=2.0)) as db:
-        with contextlib.suppress(sqlite3.OperationalError):
-            db.execute("BEGIN EXCLUSIVE")
-            _pause.wait(deadline - time.monotonic())
-            db.execute("ROLLBACK")
+    with (
+        contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=2.0)) as db,
+        contextlib.suppress(sqlite3.OperationalError),
+    ):
+        db.execute("BEGIN EXCLUSIVE")
+        _pause.wait(deadline - time.monotonic())
+        db.execute("ROLLBACK")
     return "store locked"
 
 

@@ -38,7 +38,9 @@ def of_archive(folder: Path) -> Stored:
             for index, offset in enumerate(body["t"]):
                 at = body["t0"] + offset
                 times[source, at] += 1
-                rows[source][at] = {name: column[index] for name, column in body["v"].items() if column[index] is not None}
+                rows[source][at] = {
+                    name: column[index] for name, column in body["v"].items() if column[index] is not None
+                }
     double = [f"{source} {at}: {count} times" for (source, at), count in times.items() if count > 1]
     return Stored(rows, double, sum(times.values()) + events)
 

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from edge_agent.guard.model import RELAYS, Mode, NoData, Opened, Output, Reading, State
+from edge_agent.guard.model import RELAYS, Mode, Output, Reading, State
+from edge_agent.guard.safety import interface as told
 from edge_agent.guard.safety.core import Core
-from edge_agent.guard.safety.interface import (
-    Actions,
-    ArduinoSettings,
-    Command,
-    Durable,
-    Inputs,
-    InverterSettings,
-    ScheduleFile,
-    ScheduleStep,
-    Settings,
-    SignalInfo,
-)
 from shared.signals import ARDUINO, INVERTER, module_source
 
 TICK_S = 0.01
 LONG_TICK_S = 0.05
 SLEW_A_PER_S = 200.0
-CELL = ("V", 0.01, 2.2)
-CELSIUS = ("°C", 1.0, 0.0)
-PLAIN = ("", 1.0, 0.0)
+COMM_TIMER_S = 2.0
+CELL, CELSIUS, PLAIN = ("V", 0.01, 2.2), ("°C", 1.0, 0.0), ("", 1.0, 0.0)
 PARTS = {
     "pdo1": {
         "CMA_Current": ("A", 0.1, 0.0), "CMA_Voltage": ("V", 0.01, 0.0), "Min_Cell_Voltage": CELL, "Max_Cell_Voltage": CELL,
@@ -42,22 +31,19 @@ PARTS = {
 }  # fmt: skip
 
 
-def module_parts() -> dict[str, tuple[SignalInfo, ...]]:
-    return {part: tuple(SignalInfo(name, *info) for name, info in signals.items()) for part, signals in PARTS.items()}
-
-
-def catalog(signals: Iterable[Any]) -> tuple[SignalInfo, ...]:
-    return tuple(SignalInfo(s.name, s.unit, s.resolution, 0.0) for s in signals)
-
-
-def lab_settings(**changes: Any) -> Settings:
-    settings = Settings(
-        module_parts=module_parts(),
-        inverter_signals=catalog(INVERTER),
-        arduino_signals=catalog(ARDUINO),
+def lab_settings(**changes: Any) -> told.Settings:
+    inverter, arduino = (
+        tuple(told.SignalInfo(s.name, s.unit, s.resolution, 0.0) for s in of) for of in (INVERTER, ARDUINO)
+    )
+    settings = told.Settings(
+        module_parts={
+            part: tuple(told.SignalInfo(name, *info) for name, info in of.items()) for part, of in PARTS.items()
+        },
+        inverter_signals=inverter,
+        arduino_signals=arduino,
         commission_count=8,
-        inverter=InverterSettings(),
-        arduino=ArduinoSettings(),
+        inverter=told.InverterSettings(),
+        arduino=told.ArduinoSettings(),
     )
     return replace(settings, **changes)
 
@@ -111,7 +97,6 @@ class Inverter:
     poll_due: float = 0.0
     silent: bool = False
     ignores: bool = False
-    timer_s: float = 2.0
     written: float = float("-inf")
     faults: int = 0
     other_faults: int = 0
@@ -123,28 +108,19 @@ class Inverter:
 class Rig:
     """`run` time forward; look at `truth`, `state`, `answers`, `alarms`."""
 
-    def __init__(self, settings: Settings | None = None, durable: Durable | None = None) -> None:
+    def __init__(self, settings: told.Settings | None = None, durable: told.Durable | None = None) -> None:
         self.settings = settings or lab_settings()
         self.now = 100.0
         self.cells = [[3.75] * self.settings.cells for _ in range(self.settings.series)]
-        self.module_v: dict[int, float] = {}
-        self.temperature_c = [25.0] * self.settings.series
+        self.module_v, self.temperature_c = {}, [25.0] * self.settings.series
         self.silent, self.frozen = set[int](), set[int]()
         self.board, self.inverter = Board(), Inverter()
         self.welded, self.precharge_fails = Output.NONE, False
         self.link_v, self.current_a, self.bleed_tau_s = 0.0, 0.0, 2.0
-        self.extra_readings: list[Any] = []
-        self.commands: list[Command] = []
-        self.truth: list[tuple[float, str, float, float]] = []
-        self.answers: dict[str, list[Any]] = {}
-        self.events: list[dict[str, Any]] = []
-        self.states: dict[str, dict[str, Any]] = {}
-        self.broker, self.estop = True, False
-        self.writes: list[tuple[float, Any]] = []
-        self.durable = durable or Durable()
-        self.written, self.write_delay_s = 0, 0.02
-        self.orders: list[Actions] = []
-        self.serial, self.tick_s = 0, TICK_S
+        self.extra_readings, self.commands, self.orders, self.writes, self.truth, self.events = [], [], [], [], [], []
+        self.answers, self.states, self.broker, self.estop = {}, {}, True, False
+        self.durable = durable or told.Durable()
+        self.written, self.write_delay_s, self.serial, self.tick_s = 0, 0.02, 0, TICK_S
         self._sync_due, self._cycle, self._contacts = 100.0, 0, Output.NONE
         self.start()
 
@@ -197,7 +173,7 @@ class Rig:
             return []
         self._sync_due += self.settings.sync_period_s
         self._cycle += 1
-        found: list[Any] = [Reading("can", "sync", self.now, (self._cycle,), (float(self._cycle),))]
+        found = [Reading("can", "sync", self.now, (self._cycle,), (float(self._cycle),))]
         for index in range(self.settings.series):
             if index + 1 not in self.silent:
                 found += self.module_readings(index)
@@ -224,7 +200,7 @@ class Rig:
         values = tuple(count * info.scale + info.offset for count, info in zip(raw, infos, strict=True))
         return Reading(source, part, self.now, raw, values, bad)
 
-    def _line(self, actions: Actions | None) -> list[Any]:
+    def _line(self, actions: told.Actions | None) -> list[Any]:
         """The RTU line: one transaction of 25 ms at a time, writes before polls, zero before mode before setpoint."""
         inverter, found = self.inverter, []
         order = actions.inverter if actions is not None else None
@@ -269,11 +245,11 @@ class Rig:
 
     def _timers(self) -> None:
         inverter = self.inverter
-        if self.now - inverter.written > inverter.timer_s and inverter.mode and inverter.written > 0:
+        if self.now - inverter.written > COMM_TIMER_S and inverter.mode and inverter.written > 0:
             inverter.mode, inverter.setpoint, inverter.faults = 0, 0.0, 8
             self.note("inverter.mode", 0.0)
 
-    def _arduino(self, actions: Actions | None) -> list[Any]:
+    def _arduino(self, actions: told.Actions | None) -> list[Any]:
         board = self.board
         order = actions.outputs if actions is not None else None
         if not board.present:
@@ -293,8 +269,8 @@ class Rig:
         raw = (board.boot, int(board.armed), int(board.held), int(board.mask), 0)
         values = (*(board.adc[name] for name in ("temp1", "temp2", "press")), 512.0, float(board.ground_fault))
         line = (*values, float(int(board.mask)))
-        bad = tuple((i, "open_sensor") for i, value in enumerate(line) if value != value)  # noqa: PLR0124 (NaN is broken)
-        shown = tuple(None if value != value else value for value in line)  # noqa: PLR0124 (as above)
+        bad = tuple((i, "open_sensor") for i, value in enumerate(line) if math.isnan(value))
+        shown = tuple(None if math.isnan(value) else value for value in line)
         return [
             Reading("arduino", "board", self.now, raw, tuple(map(float, raw))),
             Reading("arduino", "line", self.now, line, shown, bad),
@@ -316,9 +292,9 @@ class Rig:
             self.written, self.durable = order.ticket, order.record
         self.turn(arrivals)
 
-    def turn(self, arrivals: list[Any]) -> Actions:
+    def turn(self, arrivals: list[Any]) -> told.Actions:
         commands, self.commands = tuple(self.commands), []
-        inputs = Inputs(arrivals, commands, self.broker, self.written, "", self.estop)
+        inputs = told.Inputs(arrivals, commands, self.broker, self.written, "", self.estop)
         actions = self.core.turn(inputs, self.now)
         self.orders = [*self.orders[-1:], actions]
         for answer in actions.answers:
@@ -352,10 +328,12 @@ class Rig:
     def state(self) -> State:
         return self.core.state.phase.state
 
-    def command(self, target: str, *, local: bool = False, schedule: ScheduleFile | None = None, **body: Any) -> str:
+    def command(
+        self, target: str, *, local: bool = False, schedule: told.ScheduleFile | None = None, **body: Any
+    ) -> str:
         self.serial += 1
         command_id = f"c{self.serial}"
-        self.commands.append(Command(command_id, target, "E", "alice", body, local, schedule))
+        self.commands.append(told.Command(command_id, target, "E", "alice", body, local, schedule))
         return command_id
 
     def ask(self, target: str, **body: Any) -> Any:
@@ -376,16 +354,15 @@ class Rig:
     def unknown(self) -> list[str]:
         return [name for name in self.states["state/safety"]["blocked"]["close"] if name.endswith(".stale")]
 
-    def drive(self, *setpoints: float, seconds: float = 1000.0, unit: Any = "A") -> None:
-        steps = tuple(ScheduleStep(seconds, setpoint) for setpoint in setpoints)
-        answer = self.ask("schedule", schedule=ScheduleFile("test.csv", unit, steps), action="start", file="test.csv")
-        assert answer.status == "accepted", answer
-        self.until(lambda: abs(self.current_a - (setpoints[0] if unit == "A" else self.current_a)) < 0.1, 10)
+    def drive(self, setpoint: float) -> None:
+        """One long step, until its current flows."""
+        self.command_schedule(setpoint, seconds=1000.0)
+        self.until(lambda: abs(self.current_a - setpoint) < 0.1, 10)
 
-    def command_schedule(self) -> None:
-        """±35 A and ±60 A in turn, 25 s each, without waiting for the current."""
-        steps = tuple(ScheduleStep(25.0, setpoint) for setpoint in (-35.0, 35.0, -60.0, 60.0) * 3)
-        answer = self.ask("schedule", schedule=ScheduleFile("lab.csv", "A", steps), action="start", file="lab.csv")
+    def command_schedule(self, *setpoints: float, seconds: float = 25.0) -> None:
+        """Start a schedule, by default ±35 A and ±60 A in turn, without waiting for the current."""
+        steps = tuple(told.ScheduleStep(seconds, amps) for amps in setpoints or (-35.0, 35.0, -60.0, 60.0) * 3)
+        answer = self.ask("schedule", schedule=told.ScheduleFile("s.csv", "A", steps), action="start", file="s.csv")
         assert answer.status == "accepted", answer
 
     def alarm(self, alarm_id: str) -> dict[str, Any]:
@@ -393,12 +370,6 @@ class Rig:
 
     def opened(self, number: int, since: float = 0.0) -> list[tuple[float, str, float, float]]:
         return [e for e in self.truth if e[1] == f"relay.{number}" and not e[2] and e[0] >= since]
-
-    def lose(self, source: str, reason: str = "lost") -> None:
-        self.extra_readings.append(NoData(source, "", self.now, reason))
-
-    def reopen(self, source: str) -> None:
-        self.extra_readings.append(Opened(source, self.now))
 
 
 @pytest.fixture
@@ -427,5 +398,5 @@ def running(ready: Rig) -> Rig:
 
 
 @pytest.fixture
-def settings_of() -> Callable[..., Settings]:
+def settings_of() -> Callable[..., told.Settings]:
     return lab_settings

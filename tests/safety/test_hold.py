@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge_agent.guard.model import Mode, Output, State
+from edge_agent.guard.model import Mode, NoData, Opened, Output, State
 from edge_agent.guard.safety.interface import Durable
 
 
@@ -90,7 +90,7 @@ def test_an_inverter_line_that_comes_back_after_its_timer_tripped_leads_to_ready
     running.run(4.0)
     assert running.state is State.HOLD
     running.inverter.silent = False
-    running.reopen("inverter")
+    running.extra_readings.append(Opened("inverter", running.now))
     running.until(lambda: running.state is State.READY, 4.0)
     running.run(5.0)
     assert running.states["state/safety"]["latches"] == []
@@ -205,7 +205,7 @@ def test_boot_without_any_device_ends_degraded_in_standby(make_rig: Any) -> None
     rig.board.present, rig.inverter.silent, rig.silent = False, True, set(range(1, 9))
     took = rig.until(lambda: rig.state is State.STANDBY, 8.0)
     assert took <= 8.0
-    rig.lose("arduino", "absent")
+    rig.extra_readings.append(NoData("arduino", "", rig.now, "absent"))
     rig.run(10.0)
     assert "arduino absent" in rig.states["degraded"]["why"]
     assert rig.states["state/safety"]["latches"] == []

@@ -91,7 +91,7 @@ def extra(rig: Any) -> Any:
     rig._can = more
 
 
-def second_sender(rig: Any) -> Any:
+def late_answers(rig: Any) -> Any:
     real = rig._can
 
     def more() -> Any:
@@ -144,7 +144,6 @@ TRIPS = [
     ("inverter_comm_fault", "STANDBY", polled("fault_control", 8.0), "inverter.fault", "DANGER", 3.5),
     ("inverter_warning", "STANDBY", attribute("warnings", 8), "inverter.warning", "WARNING", 0.5),
     ("extra_module", "STANDBY", extra, "module-09.extra", "FAULT", 9.0),
-    ("duplicate", "STANDBY", second_sender, "module-01.duplicate", "FAULT", 3.0),
     ("duplicate", "STANDBY", reported_duplicates, "module-01.duplicate", "FAULT", 3.0),
     ("extra_cell", "STANDBY", counts("pdo4", 4, 150), "module-01.cell-13.extra", "FAULT", 3.0),
 ]
@@ -170,6 +169,7 @@ HEALTHY = [
     ("current_envelope", "READY", polled("current", 2.9)),
     ("pressure", "RUN", adc("press", 140.0)),
     ("inverter_fault", "RUN", attribute("other_faults", 0)),
+    ("duplicate", "RUN", late_answers),
 ]
 
 

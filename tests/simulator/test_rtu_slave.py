@@ -4,7 +4,7 @@ import random
 import struct
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import serial
@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.faults import Faults
+from simulator.links import Pty
 from simulator.profiles import PROFILES
 from simulator.rtu import RtuSlave
+from simulator.serial_port import SerialPort
+from simulator.trace import Trace
 
 Make = Callable[..., Any]
 Frame = Callable[[str], bytes]
@@ -64,6 +67,51 @@ def test_a_frame_of_another_length_ends_with_silence(modbus_frame: Frame) -> Non
     assert said(device, 1.001) == b""
     assert said(device, 1.02) == b""
     assert said(device, 1.05) == modbus_frame("02 05 00 02 01 00 43 A0 10")
+
+
+class Plug:
+    """A pty without a kernel: what the host wrote, and what reached it."""
+
+    is_open = True
+
+    def __init__(self) -> None:
+        self.written, self.heard = b"", b""
+
+    def read(self) -> bytes:
+        data, self.written = self.written, b""
+        return data
+
+    def write(self, data: bytes) -> int:
+        self.heard += data
+        return len(data)
+
+
+@pytest.mark.parametrize("late_s", [0.001, 0.0037, 0.006, 0.02, 0.3])
+def test_a_pump_that_comes_late_splits_no_request(modbus_frame: Frame, late_s: float) -> None:
+    plug, device = Plug(), slave()
+    port = SerialPort("inverter", cast("Pty", plug), 19_200, device, Trace())
+    now = 1.0
+    for _ in range(50):
+        plug.written = modbus_frame("02 04 76 36 00 02")
+        port.receive(now)
+        until = now + 1.0
+        while now < until:
+            now += late_s
+            port.pump(now)
+    assert device.counted["bad_frames"] == 0
+    assert plug.heard == modbus_frame("02 02 00 36 76 04") * 50
+
+
+def test_a_real_pause_inside_a_request_ends_the_frame(modbus_frame: Frame) -> None:
+    plug, device = Plug(), slave()
+    port = SerialPort("inverter", cast("Pty", plug), 19_200, device, Trace())
+    request = modbus_frame("02 04 76 36 00 02")
+    for at, part in ((1.0, request[:4]), (1.02, request[4:])):
+        plug.written = part
+        port.receive(at)
+    port.pump(2.0)
+    assert plug.heard == b""
+    assert device.counted["bad_frames"] == 2
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))

@@ -72,7 +72,7 @@ def root(cache: Path, proof: Proof) -> Path:
     except subprocess.TimeoutExpired as error:
         raise Skipped(f"mmdebstrap did not end within {BUILD_S} s") from error
     if built.returncode:
-        raise Skipped(f"mmdebstrap: {' '.join(last_lines(built.stderr, 3))}")
+        raise Skipped(f"mmdebstrap ended with {built.returncode}: {' '.join(last_lines(built.stderr, 3))}")
     inside = next(made.glob("usr/bin/python3.*[0-9]")).name
     (made / "done").write_text(inside)
     return made

@@ -54,8 +54,8 @@ def run(checkout: Path, cache: Path, proof: Proof) -> None:
             _killed(rig)
             _hangs(rig)
             _link_killed(rig)
-            _stopped(rig)
             _journal(rig)
+            _stopped(rig)
 
 
 def _installed(checkout: Path, folder: Path) -> list[str]:
@@ -180,6 +180,11 @@ def _stopped(rig: Rig) -> None:
 
 
 def _journal(rig: Rig) -> None:
+    """A device that is pulled is a warning, and put back the guard's next life has it again."""
+    warnings = ("journalctl", "--no-pager", "-o", "cat", "-p", "warning", "-u", GUARD)
+    rig.simulator(fault="can.unplug")
+    rig.wait(lambda: "device can lost" in rig.inside.do(*warnings), START_S, "a warning that CAN is lost")
+    rig.simulator(heal="can.unplug")
     lines = rig.inside.do("journalctl", "--no-pager", "-o", "json", "-u", GUARD, "-u", LINK).splitlines()
     found = {"info": set[str](), "warning": set[str]()}
     for line in lines:

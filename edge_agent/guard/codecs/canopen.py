@@ -110,7 +110,8 @@ class Bmus:
                 module.restart()
             elif not module.answered and now - module.asked_at >= SDO_WAIT_S and len(turn.frames) <= SDO_AT_ONCE:
                 self._ask(number, module, now, turn)
-        self._missed, self._fresh = self._fresh, dict(self._readers)
+        # before the first SYNC nothing was asked for, hence nothing is late
+        self._missed, self._fresh = self._fresh if self.cycle > 1 else {}, dict(self._readers)
         return turn
 
     def restart(self) -> None:
@@ -135,16 +136,19 @@ class Bmus:
         return None
 
     def _again(self, can_id: int, data: bytes, t_mono: float) -> Reading | NoData | None:
-        """A PDO for the second time in a cycle: sent again, late from the cycle before, or a second sender's."""
+        """A PDO for the second time in a cycle: late from the cycle before, sent again, or a second sender's.
+
+        On a full bus the answer to the SYNC before may come after the next one; then two in one cycle are right, also with the same
+        content, and the second is the younger.
+        """
+        if self._missed.pop(can_id, None) is not None:
+            self.counted["late_frames"] += 1
+            self._data[can_id] = data
+            return self._readers[can_id](data, t_mono)
         if data == self._data[can_id]:
             self.counted["repeated_frames"] += 1
             return None
         arrival = self._readers[can_id](data, t_mono)
-        if self._missed.pop(can_id, None) is not None:
-            # on a full bus the answer to the SYNC before may come after the next one; then two in one cycle are right
-            self.counted["late_frames"] += 1
-            self._data[can_id] = data
-            return arrival
         self.counted["second_senders"] += 1
         return NoData(arrival.source, arrival.part, t_mono, "duplicate", "twice in one SYNC cycle with other content")
 

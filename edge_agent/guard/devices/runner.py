@@ -63,7 +63,8 @@ class Runner:
                 self._inbox.put([Opened(self.device.source, time.monotonic(), identity)])
                 self._read()
             except NotYet as error:
-                self._report(reason, str(error))
+                # nothing is wrong: a link that is only waited for is no alarm, and gets old like any other
+                self._say("awaited", str(error), logging.INFO)
                 self._delay_s = 0.0
             except DeviceError as error:
                 self._report(reason, str(error))
@@ -86,8 +87,12 @@ class Runner:
                 self._delay_s = FIRST_DELAY_S
 
     def _report(self, reason: str, detail: str) -> None:
+        self._say(reason, detail, logging.WARNING)
+        self._inbox.put([NoData(self.device.source, "", time.monotonic(), reason, detail)])
+
+    def _say(self, reason: str, detail: str, level: int) -> None:
+        """Count it, and log it once in a row."""
         self._counted[reason] += 1
         text = f"device {self.device.source} {reason}: {detail}"
-        _log.log(logging.DEBUG if text == self._said else logging.WARNING, "%s", text)
+        _log.log(logging.DEBUG if text == self._said else level, "%s", text)
         self._said = text
-        self._inbox.put([NoData(self.device.source, "", time.monotonic(), reason, detail)])

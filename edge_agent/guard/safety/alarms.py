@@ -9,6 +9,7 @@ from typing import NamedTuple
 from edge_agent.guard.model import Level
 from edge_agent.guard.safety.rules import Bound
 from edge_agent.guard.safety.state import Latch
+from edge_agent.guard.safety.trackers import Evidence
 
 
 class Condition(NamedTuple):
@@ -20,6 +21,7 @@ class Condition(NamedTuple):
     limit: Bound = None
     unit: str = ""
     effects: tuple[str, ...] = ()
+    evidence: Evidence | None = None
 
 
 @dataclass(slots=True)
@@ -35,10 +37,12 @@ class Alarm:
     unit: str = ""
     effects: tuple[str, ...] = ()
     acked: str | None = None
+    evidence: Evidence | None = None
 
     def body(self, now: float) -> dict[str, object]:
         """`alarm/{id}` of the contract, times in monotonic µs."""
         return {
+            **evidence_body(self.evidence),
             "alarm": self.id,
             "level": self.level.name,
             "state": self.state,
@@ -50,6 +54,18 @@ class Alarm:
             "mono_us": round(now * 1e6),
             "actions": list(self.effects),
         }
+
+
+def evidence_body(evidence: Evidence | None) -> dict[str, object]:
+    """What was seen when: the rule, the number of violating samples in a row, the first's and the deciding one's time."""
+    if evidence is None:
+        return {}
+    return {
+        "rule": evidence.rule,
+        "samples": evidence.samples,
+        "first_mono_us": round(evidence.first * 1e6),
+        "seen_mono_us": round(evidence.last * 1e6),
+    }
 
 
 LATCH_EFFECTS = ("inverter_zero", "relays_open")
@@ -85,8 +101,9 @@ class AlarmBook:
         acked = None if alarm is None or alarm.state == "cleared" or level > alarm.level else alarm.acked
         effects = condition.effects if level >= Level.DANGER or "inverter_zero" not in condition.effects else ()
         alarm = Alarm(
-            condition.id, level, "active", since, condition.value, condition.limit, condition.unit, effects, acked
-        )
+            condition.id, level, "active", since, condition.value, condition.limit, condition.unit, effects, acked,
+            condition.evidence,
+        )  # fmt: skip
         self._alarms[condition.id] = alarm
         return alarm
 

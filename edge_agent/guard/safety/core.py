@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from edge_agent.guard.model import OUTPUT_NAMES, RELAYS, InverterOrder, Level, Output, OutputOrder, State
+from edge_agent.guard.model import RELAYS, InverterOrder, Level, Output, OutputOrder, State
 from edge_agent.guard.safety.alarms import Alarm, AlarmBook, Condition
 from edge_agent.guard.safety.engine import Engine, Situation
 from edge_agent.guard.safety.facts import Facts
@@ -13,6 +13,7 @@ from edge_agent.guard.safety.report import Body, Picture, Reporter, everything
 from edge_agent.guard.safety.sequences import MAIN, OPEN_AT_ONCE
 from edge_agent.guard.safety.state import Supervisor
 from edge_agent.guard.safety.supervisor import initial, step
+from edge_agent.guard.safety.telling import Teller
 from edge_agent.guard.safety.turn import Decision, StepInputs
 from edge_agent.guard.safety.watching import overrun_limits_s
 
@@ -32,12 +33,16 @@ class Core:
         self._worst = Level.OK
         self._alarmed: object = None
         self._ticket = 0
-        self._pins: Output | None = None
+        self._teller = Teller()
 
     @property
     def state(self) -> Supervisor:
         """The supervisor's state, for those who explain."""
         return self._state
+
+    def adopt(self, state: Supervisor) -> None:
+        """Go on from another state: a replay begins in the middle and follows what was recorded."""
+        self._state = state
 
     def turn(self, inputs: Inputs, now: float) -> Actions:
         """One evaluation: arrivals to the rules, facts to `step`, decisions to orders and bodies."""
@@ -53,7 +58,8 @@ class Core:
         self._state, decision = step(self._settings, self._state, told, now)
         alarms = self._alarms(inputs, decision, now)
         mono_us = round(now * 1e6)
-        events = [{**event, "mono_us": mono_us} for event in (*decision.events, *self._read_back())]
+        told_of = self._teller.bodies(decision.events, self._state, facts, engine.actives)
+        events = [{**event, "mono_us": mono_us} for event in told_of]
         return Actions(
             outputs=self._output_order(now),
             inverter=self._inverter_order(now),
@@ -121,7 +127,9 @@ class Core:
 
     def _present(self, said: tuple[str, ...], inputs: Inputs, *, late: bool) -> Iterator[Condition]:
         for active in self._engine.actives:
-            yield Condition(active.id, active.level, active.value, active.limit, active.unit, active.effects)
+            yield Condition(
+                active.id, active.level, active.value, active.limit, active.unit, active.effects, active.evidence
+            )
         for source in said:
             limit_s = self._engine.freshness.limit_s(source)
             yield Condition(f"{source}.stale", Level.WARNING, None, limit_s, "s", ("inverter_zero",))
@@ -131,16 +139,6 @@ class Core:
             yield Condition("estop", Level.DANGER, effects=("inverter_zero", "relays_open"))
         if inputs.write_failed:
             yield Condition("guard.latch_file", Level.WARNING)
-
-    def _read_back(self) -> Iterator[Body]:
-        """Pins that moved since they were last looked at."""
-        pins, before = self._facts.board.pins, self._pins
-        self._pins = pins
-        if pins is None or before is None or pins == before:
-            return
-        for output, name in OUTPUT_NAMES.items():
-            if (pins ^ before) & output:
-                yield {"kind": "output", "output": name, "readback": int(bool(pins & output))}
 
     def _picture(self, now: float) -> Picture:
         return Picture(self._settings, self._state, self._facts, self._worst, self._engine.freshness, now)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from edge_agent.guard.model import Mode, State
 from edge_agent.guard.safety.schedule import follow
-from edge_agent.guard.safety.state import NEVER
+from edge_agent.guard.safety.state import NEVER, Drive, Programme
 from edge_agent.guard.safety.turn import ZERO_TOLERANCE, Turn
 
 RAMP_TICK_S = 0.1
@@ -26,10 +26,14 @@ class Wish(NamedTuple):
 
 def wish(turn: Turn) -> Wish | None:
     """What the schedule or the lease asks for now; None when nothing does."""
-    programme, drive = turn.programme, turn.drive
+    return asked(turn.programme, turn.drive, turn.now)
+
+
+def asked(programme: Programme, drive: Drive, now: float) -> Wish | None:
+    """The same of a state that is not in a turn."""
     if programme.state == "running" and programme.file is not None:
         return Wish(UNIT_MODES[programme.file.unit], programme.file.steps[programme.step].setpoint)
-    return Wish(drive.manual_mode, drive.manual) if turn.now < drive.lease_until else None
+    return Wish(drive.manual_mode, drive.manual) if now < drive.lease_until else None
 
 
 def volts(turn: Turn) -> float:

@@ -68,7 +68,7 @@ class ModuleJudge:
     """One module, `source` = `module-NN`. Feed every reading of it; ask for the rest."""
 
     __slots__ = (
-        "_cycle", "_derived", "_derived_busy", "_doubled", "_duplicate", "_layout", "_parts", "_quiet", "_rate", "_rows", "_seen",
+        "_cycle", "_derived", "_derived_busy", "_doubled", "_duplicate", "_layout", "_parts", "_quiet", "_rate", "_rows",
         "last", "rate_at", "rate_mean", "rate_n", "rate_sum", "source", "standstill", "t_any", "t_good",
     )  # fmt: skip
 
@@ -86,7 +86,6 @@ class ModuleJudge:
         self.t_good = dict.fromkeys(layout.required, NEVER)
         self.t_any: dict[str, float] = {}
         self.last: dict[str, tuple[float | None, ...]] = {}
-        self._seen: dict[str, int] = {}
         self._cycle, self._doubled = -1, False
         self.standstill = True
         self.rate_sum, self.rate_n, self.rate_mean, self.rate_at = 0.0, 0, math.nan, NEVER
@@ -99,9 +98,6 @@ class ModuleJudge:
             return
         if self.standstill and raw != self.last.get(part):
             self.standstill = False
-        if self._seen.get(part) == cycle and cycle >= 0:
-            self._doubled = True
-        self._seen[part] = cycle
         self.t_any[part] = t
         if not judge.judge(reading):
             return
@@ -114,7 +110,7 @@ class ModuleJudge:
             self._together(t)
 
     def note_duplicate(self) -> None:
-        """The device itself saw a second answer in one cycle."""
+        """The codec saw a second sender; two answers in one cycle alone are none, one may be late from the cycle before."""
         self._doubled = True
 
     def _first(self, raw: tuple[float | None, ...], t: float, cycle: int) -> None:
@@ -128,7 +124,7 @@ class ModuleJudge:
                 self._judge_duplicate(t)
 
     def _judge_duplicate(self, t: float) -> None:
-        """Cycle by cycle: one late frame doubles one cycle, a second sender doubles each."""
+        """Cycle by cycle: a frame disturbed on the wire doubles one cycle, a second sender doubles each."""
         for condition in self._duplicate:
             if condition.sample(float(self._doubled), t):
                 self._rows.register.update(condition, 1.0)

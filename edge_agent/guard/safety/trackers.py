@@ -28,6 +28,15 @@ class Alarm(NamedTuple):
     effects: tuple[str, ...] = ()
 
 
+class Evidence(NamedTuple):
+    """What a condition was raised by: its rule, how many samples in a row, the first's and the last's time (s, monotonic)."""
+
+    rule: str
+    samples: int
+    first: float
+    last: float
+
+
 class Threshold(NamedTuple):
     """Violated at and beyond `limit`, upwards when `high`."""
 
@@ -41,16 +50,16 @@ class Condition:
     """One threshold on one side. Counts in, a level out; an invalid sample is simply never given to it."""
 
     __slots__ = (
-        "active", "alarm", "calm", "calm_since", "clear", "count", "gate", "high", "level", "limit", "n", "since", "t_off_s",
-        "t_on_s", "trip", "unit", "zero",
+        "active", "alarm", "at", "calm", "calm_since", "clear", "count", "gate", "high", "level", "limit", "n", "rule", "since",
+        "t_off_s", "t_on_s", "trip", "unit", "zero",
     )  # fmt: skip
 
     def __init__(self, alarm: Alarm, rule: Rule, threshold: Threshold, scale: Scale) -> None:
-        self.alarm, self.gate, self.unit = alarm, rule.when, rule.unit
+        self.alarm, self.rule, self.gate, self.unit = alarm, rule.key, rule.when, rule.unit
         self.level, self.limit, hysteresis, self.high = threshold
         self.zero = False
         self.n, self.t_on_s, self.t_off_s = rule.n, rule.t_on_s, rule.t_off_s
-        self.count, self.since, self.calm, self.calm_since, self.active = 0, 0.0, 0, 0.0, False
+        self.count, self.since, self.at, self.calm, self.calm_since, self.active = 0, 0.0, 0.0, 0, 0.0, False
         sign = 1.0 if self.high else -1.0
         self.trip = (self.limit - scale.offset) / scale.scale - sign * scale.half
         clear = (self.limit - sign * hysteresis - scale.offset) / scale.scale + sign * scale.half
@@ -85,7 +94,7 @@ class Condition:
                 self.since = t
             self.count += 1
             if self.count >= self.n and t - self.since >= self.t_on_s - JITTER_S:
-                self.active, self.calm = True, 0
+                self.active, self.calm, self.at = True, 0, t
                 return True
         elif may_clear:
             self.count = 0
@@ -127,6 +136,7 @@ class Active(NamedTuple):
     blocks: tuple[str, ...]
     effects: tuple[str, ...]
     zero: bool
+    evidence: Evidence
 
 
 class Register:
@@ -173,4 +183,5 @@ class Register:
             blocks=tuple(sorted({block for c in held for block in c.alarm.blocks})),
             effects=tuple(dict.fromkeys(effect for c in held for effect in c.alarm.effects)),
             zero=any(c.zero for c in held),
+            evidence=Evidence(worst.rule, worst.count, worst.since, worst.at),
         )

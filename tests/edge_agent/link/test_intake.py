@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.link.intake import Intake
+from edge_agent.link.intake import PATIENCE, Intake
 from shared import ipc
 
 SOURCES = {"module-01": ("a", "b"), "inverter": ("current",)}
@@ -47,7 +47,7 @@ def test_an_event_that_was_durable_early_is_no_hole_and_not_taken_twice() -> Non
 def test_a_hole_is_counted_without_the_events_that_were_durable_early() -> None:
     intake = new(highest=2, early={4})
     intake.packet(row(7))
-    assert [(hole.first, hole.last, hole.rows) for hole in intake.take_skipped()] == [(3, 6, 3)]
+    assert [(hole.first, hole.last, hole.rows) for hole in intake.take_skipped(0, at_once=True)] == [(3, 6, 3)]
     assert intake.numbers() == ("s", 7, 3)
 
 
@@ -61,6 +61,30 @@ def test_times_of_a_source_rise_even_when_the_clock_goes_back() -> None:
     second = intake.take_rows(0)[0].times_us
     assert list(second) == [first[-1] + 1, first[-1] + 2, first[-1] + 3]
     assert intake.counts["times_clamped"] == 3
+
+
+def gap(number: int, first: int, last: int) -> bytes:
+    return ipc.pack_event(ipc.Event(number, number * 1000, {"kind": "gap", "lane": "tele", "from": first, "to": last}))
+
+
+def test_a_hole_that_guard_explains_itself_gets_no_second_record() -> None:
+    intake = new(highest=2)
+    intake.packet(row(7))
+    intake.packet(gap(8, 3, 5))
+    left = intake.take_skipped(0, at_once=True)
+    assert [(hole.first, hole.last, hole.rows) for hole in left] == [(6, 6, 1)]
+    assert intake.numbers() == ("s", 8, 4)
+
+
+def test_a_hole_that_nobody_explains_is_told_after_some_flushes_with_its_times() -> None:
+    intake = new()
+    for number in (1, 4):
+        intake.packet(row(number))
+    waited = [len(intake.take_skipped(0)) for _ in range(PATIENCE)]
+    assert waited == [0] * PATIENCE
+    (told,) = intake.take_skipped(10)
+    assert (told.first, told.last, told.t_from, told.t_to) == (2, 3, 1010, 4010)
+    assert intake.take_skipped(10) == []
 
 
 @given(st.lists(st.one_of(st.integers(1, 40), st.binary(max_size=40)), max_size=60))

@@ -240,6 +240,11 @@ def test_a_quarantined_message_is_counted_and_not_sent_again(
     spool = next(iter(collector.stored))[0]
     collector.receipt(spool, "tele", 1, ranges=[], quarantined=[[1, 1, "type conflict"]])
     wait_until(lambda: collector.last("state/health").get("books", {}).get("quarantined") == 1, 5, "the count")
+    gap = lambda: [body for body in collector.stored.values() if body.get("kind") == "gap"]  # noqa: E731 read again each time
+    wait_until(gap, 5, "the record of what is missing")
+    told = {"of": "tele", "from": 1, "to": 1, "rows": 1, "reason": "quarantined: type conflict"}
+    assert told.items() <= gap()[0].items()
+    assert gap()[0]["t_from"] <= gap()[0]["t_to"]
     link.end()
     assert link.books()["quarantined"] == 1
 

@@ -151,6 +151,25 @@ def test_an_answer_that_comes_after_the_next_sync_is_no_second_sender(bmus: Bmus
     assert bmus.counters()["late_frames"] == 1
 
 
+def test_with_constant_content_a_late_answer_does_not_swallow_the_true_one(bmus: Bmus) -> None:
+    bmus.on_tick(0.0)
+    bmus.on_tick(0.2)
+    answers = bmus.on_frames([(0x183, PDO1, 0.21), (0x183, PDO1, 0.39), (0x183, PDO1, 0.395)])
+    assert [answer.t_mono for answer in answers] == [0.21, 0.39]
+    assert bmus.counters()["late_frames"] == 1
+    assert bmus.counters()["repeated_frames"] == 1
+
+
+def test_answers_late_in_every_other_cycle_are_no_second_sender(bmus: Bmus) -> None:
+    given = []
+    for cycle in range(20):
+        bmus.on_tick(cycle * 0.2)
+        if cycle % 2:
+            given += bmus.on_frames([(0x183, PDO1, cycle * 0.2 + 0.01), (0x183, OTHER, cycle * 0.2 + 0.19)])
+    assert {type(one) for one in given} == {Reading}
+    assert len(given) == 20
+
+
 def test_unknown_remote_and_error_frames_are_counted_and_errors_told(bmus: Bmus) -> None:
     (told,) = bmus.on_frames([(0x7FF, b"", 1.0), (0x181 | REMOTE, b"", 1.0), (ERROR | 0x40, bytes(8), 1.0)])
     assert told == NoData("can", "errors", 1.0, "invalid", "bus off")

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from edge_agent.guard.devices.rtu import LONGEST_QUIET_S, PROBE_COUNTS, REPLY_S, ExceptionReply, NoAnswer, Rtu
+from edge_agent.guard.devices.rtu import PROBE_COUNTS, ExceptionReply, NoAnswer, Patience, Rtu
 from shared.errors import DeviceError
 
 A_LITTLE_S = 0.15
+PATIENCE = Patience()
 
 
 @pytest.fixture
@@ -51,11 +52,25 @@ def test_a_slave_that_does_not_answer_costs_a_bounded_time(rtu: Rtu, slave: Any)
     began = time.monotonic()
     with pytest.raises(NoAnswer):
         rtu.read(30263, 1)
-    assert time.monotonic() - began < REPLY_S + LONGEST_QUIET_S + A_LITTLE_S
+    assert time.monotonic() - began < PATIENCE.reply_s + PATIENCE.drain_s + A_LITTLE_S
 
 
-@pytest.mark.parametrize("late_s", [0.3, 0.4, 0.5, 0.65, 0.8])
-def test_a_late_reply_is_never_taken_for_the_answer_to_the_same_question(rtu: Rtu, slave: Any, late_s: float) -> None:
+@pytest.mark.parametrize("late_s", [0.1, 0.25, 0.5])
+def test_a_reply_as_late_as_the_labs_costs_its_lateness_and_nothing_else(rtu: Rtu, slave: Any, late_s: float) -> None:
+    slave.registers[30263] = 1
+    slave.misbehave = once(lambda _request, reply: [(late_s, reply)])
+    began = time.monotonic()
+    assert rtu.read(30263, 1) == (1,)
+    rtu.write(41027, 0)
+    assert rtu.read(30263, 1) == (1,)
+    assert time.monotonic() - began < late_s + A_LITTLE_S
+    assert not rtu.counted["no_answers"]
+
+
+@pytest.mark.parametrize("late_s", [0.62, 0.66, 0.75, 0.9, 1.5])
+def test_a_reply_that_is_too_late_is_never_taken_for_the_answer_to_the_same_question(
+    rtu: Rtu, slave: Any, late_s: float
+) -> None:
     slave.registers[30263] = 1
     slave.misbehave = once(lambda _request, reply: [(late_s, reply)])
     with pytest.raises(NoAnswer):
@@ -72,7 +87,7 @@ def test_a_late_reply_is_never_taken_for_the_answer_to_the_same_question(rtu: Rt
 
 
 def test_a_refused_write_after_a_late_reply_does_not_look_accepted(rtu: Rtu, slave: Any) -> None:
-    slave.misbehave = once(lambda _request, reply: [(0.45, reply)])
+    slave.misbehave = once(lambda _request, reply: [(0.7, reply)])
     with pytest.raises(NoAnswer):
         rtu.write(41027, 100)
     refusal = bytes.fromhex("028604")
@@ -122,11 +137,42 @@ def test_a_reply_in_pieces_is_one_answer(rtu: Rtu, slave: Any) -> None:
     assert rtu.read(30263, 1) == (7,)
 
 
-def test_a_reply_sent_twice_is_noticed_before_the_next_request(rtu: Rtu, slave: Any) -> None:
+def test_a_reply_sent_twice_at_once_is_no_answer_and_the_next_read_is_right(rtu: Rtu, slave: Any) -> None:
     slave.registers |= {30263: 7, 30264: 8}
     slave.misbehave = once(lambda _request, reply: [(0.0, reply + reply)])
-    assert rtu.read(30263, 1) == (7,)
+    with pytest.raises(NoAnswer, match="14 bytes instead of 7"):
+        rtu.read(30263, 1)
     assert rtu.read(30264, 1) == (8,)
+
+
+@pytest.mark.parametrize("wire", [lambda reply: reply[:-1] + bytes([reply[-1] ^ 1]), lambda reply: b"\x03" + reply[1:]])
+def test_after_a_reply_that_does_not_fit_the_next_answer_is_there_at_once(rtu: Rtu, slave: Any, wire: Any) -> None:
+    slave.misbehave = once(lambda _request, reply: [(0.0, wire(reply))])
+    began = time.monotonic()
+    with pytest.raises(NoAnswer):
+        rtu.read(30263, 1)
+    assert rtu.read(30263, 1) == (0,)
+    assert time.monotonic() - began < PATIENCE.silent_s + 2 * A_LITTLE_S
+
+
+def test_a_reply_sent_again_at_the_next_request_is_not_taken_for_its_answer(rtu: Rtu, slave: Any) -> None:
+    slave.registers |= {30263: 7, 30264: 8}
+    before: list[bytes] = []
+
+    def again(_request: bytes, reply: bytes) -> list[tuple[float, bytes]]:
+        sent = [(0.0, one) for one in (*before, reply)]
+        before[:] = [reply]
+        return sent
+
+    slave.misbehave = again
+    assert rtu.read(30263, 1) == (7,)
+    found: list[tuple[int, ...]] = []
+    for _ in range(3):
+        try:
+            found.append(rtu.read(30264, 1))
+        except NoAnswer:
+            slave.misbehave = lambda _request, reply: [(0.0, reply)]
+    assert set(found) == {(8,)}
 
 
 def test_the_probe_asks_for_a_length_that_nothing_else_asks_for() -> None:

@@ -138,9 +138,10 @@ def test_a_device_that_may_not_be_opened_yet_is_asked_again_at_once(
     run: Callable[..., tuple[Runner, Box]], wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "FIRST_DELAY_S", 5.0)
-    _, box = run(Toy([NotYet("wait"), NotYet("wait"), "here"], [[READING]]))
+    made, box = run(Toy([NotYet("wait"), NotYet("wait"), "here"], [[READING]]))
     wait_until(lambda: READING in box.arrivals, 2.0, "a reading")
-    assert [one.detail for one in box.of(NoData)] == ["wait", "wait"]
+    assert box.of(NoData) == [], "nothing is wrong: nothing for an alarm"
+    assert made.counters()["awaited"] == 2
 
 
 def test_stopping_interrupts_a_long_delay_and_closes(

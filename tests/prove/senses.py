@@ -1,0 +1,116 @@
+"""What the agent's process senses of the plant: fresh samples, ages, and the few rules that look at its own orders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_agent.guard.model import Level, Output
+from edge_agent.guard.safety.facts import BoardFacts, Facts, InverterFacts, Raised, Sample
+
+from tests.prove.plant import MAINS, PACK_V, REGISTERS, SETPOINT_A, Model, World
+
+STALE_S = 1.0
+STEADY_S = 1.0
+MISMATCH_S = 3.5
+MODULES = tuple(range(1, 9))
+DANGER = Raised("module-01.temperature_high", Level.DANGER)
+CURRENT_WHILE_OPEN = Raised("pack.current_while_open", Level.CRITICAL)
+READBACK = Raised("inverter.readback", Level.FAULT)
+
+
+def forget(world: World) -> None:
+    """A new process: nothing has been sensed."""
+    world.can_fresh = world.line_fresh = world.usb_fresh = world.danger_seen = world.port_open = False
+    world.can_since = world.line_since = world.usb_since = None
+    world.inverter, world.current_sample, world.link_sample, world.board = InverterFacts(), None, None, BoardFacts()
+    world.openings, world.boot = 0, 1
+
+
+def sense(model: Model, world: World, now: float) -> None:
+    """Take the samples of this tick; freshness as the production engine judges it, CAN lost at once."""
+    _can(world, now)
+    if model.settings.inverter is not None:
+        _line(model, world, now)
+    if model.settings.arduino is not None:
+        _usb(model, world, now)
+    world.late = frozenset()
+
+
+def _can(world: World, now: float) -> None:
+    if world.can_cut:
+        world.can_fresh, world.can_since = False, None
+        return
+    if world.can_since is None:
+        world.can_since = now
+    world.can_fresh = world.can_fresh or now - world.can_since >= STEADY_S
+    world.danger_seen = world.danger
+
+
+def _line(model: Model, world: World, now: float) -> None:
+    if not world.line_cut and "line" not in world.late:
+        mode, setpoint = REGISTERS[world.register]
+        seq = round(now * 2)
+        world.inverter = InverterFacts(seq, now, int(mode), setpoint, world.openings)
+        world.current_sample = Sample(seq, now, world.current * SETPOINT_A)
+        world.link_sample = Sample(seq, now, world.link * PACK_V / model.link_full)
+        if world.line_since is None:
+            world.line_since = now
+        world.line_fresh = world.line_fresh or now - world.line_since >= STEADY_S
+    elif now - world.inverter.t > STALE_S:
+        world.line_fresh, world.line_since = False, None
+
+
+def _usb(model: Model, world: World, now: float) -> None:
+    v1 = model.settings.arduino.protocol == "v1"
+    stale_s = 5.0 if v1 else STALE_S
+    if world.port_open and not world.usb_cut and now > world.mute_until and "usb" not in world.late:
+        pins = None if v1 else Output(world.pins)
+        world.board = BoardFacts(1, now, world.boot, world.armed, world.held, pins)
+        if world.usb_since is None:
+            world.usb_since = now
+        world.usb_fresh = world.usb_fresh or now - world.usb_since >= STEADY_S
+    elif now - world.board.t > stale_s:
+        world.usb_fresh, world.usb_since = False, None
+
+
+def facts(model: Model, world: World, before: Any, situation: Any, now: float) -> Facts:
+    """What `step` is told now; `situation` is what the core had told the engine of the state `before`."""
+    settings = model.settings
+    line = world.line_fresh
+    unknown = tuple(
+        name
+        for name, needed, fresh in (
+            ("arduino.stale", settings.arduino is not None, world.usb_fresh),
+            ("inverter.stale", settings.inverter is not None, line),
+            ("module-01.stale", True, world.can_fresh),
+        )
+        if needed and not fresh
+    )
+    blind = settings.link_voltage == "none"
+    return Facts(
+        trips=_trips(world, before, situation, now),
+        unknown=unknown,
+        zero=("pack.current_against_command",) if world.rule_zero else (),
+        charge=("module-01.temperature_low",) if world.blocked in {"charge", "both"} else (),
+        discharge=("module-01.temperature_low",) if world.blocked in {"discharge", "both"} else (),
+        heat=2 if world.hot or not world.can_fresh or (settings.arduino is not None and not world.usb_fresh) else 0,
+        present=MODULES if world.can_fresh else (),
+        current=world.current_sample if line else None,
+        link=world.link_sample if line and not blind else None,
+        pack_v=PACK_V if world.can_fresh else None,
+        inverter=world.inverter,
+        board=world.board,
+    )
+
+
+def _trips(world: World, before: Any, situation: Any, now: float) -> tuple[Raised, ...]:
+    trips = [DANGER] if world.danger_seen else []
+    sample = world.current_sample
+    if sample is not None and sample.t == now:
+        if situation.opened and sample.value:
+            trips.append(CURRENT_WHILE_OPEN)
+        drive = before.drive
+        wrong = (world.inverter.mode, world.inverter.setpoint) != (int(drive.mode), drive.setpoint)
+        if wrong and situation.closed and int(before.outputs.mask) & MAINS == MAINS and now - drive.changed > MISMATCH_S:
+            trips.append(READBACK)
+    return tuple(trips)
