@@ -151,8 +151,11 @@ class _Handler(BaseHTTPRequestHandler):
             body = json.dumps({"code": code, "message": answer.message}).encode()
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except ConnectionError:  # who asked is gone
+            self.close_connection = True
 
     def log_message(self, *_arguments: object) -> None:
         """Say nothing: tests read `writes`."""

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tail": ("tail", "Follow what is published, line by line."),
     "alarms": ("alarms", "List the alarms that are active or latched."),
     "send": ("send", "Send a command and wait for its answer."),
+    "replay": ("replay", "Run a recorded trip through the rules again, also with other settings."),
     "export": ("export", "Write stored data as CSV or line protocol."),
     "backfill": ("backfill", "Store again what a store has missed."),
     "quarantine": ("quarantine", "What could not be stored: list, export, retry."),

@@ -48,17 +48,25 @@ def load(path: Path, model: type[M], *, environ: Mapping[str, str] = os.environ,
     Raises:
         ConfigError: a file cannot be read or is no TOML, or SettingsError listing every key that breaks the model.
     """
+    return over({}, str(path), model, environ=environ, overlays=(path, *overlays))
+
+
+def over(
+    base: Table, name: str, model: type[M], *, environ: Mapping[str, str] | None = None, overlays: Sequence[Path]
+) -> M:
+    """As `load`, but above settings that come from elsewhere: `base`, called `name` where something in it is wrong."""
     merged: Table = {}
     origins: dict[Key, str] = {}
-    for file in (path, *overlays):
+    _merge(merged, base, name, origins)
+    for file in overlays:
         table = _absolute(read_toml(file), model, file.resolve().parent)
         _merge(merged, table, str(file), origins)
-    for name, key, value in _from_environment(environ, model):
-        _merge(merged, _nested(key, value), f"{name} in the environment", origins)
+    for variable, key, value in _from_environment(environ or {}, model):
+        _merge(merged, _nested(key, value), f"{variable} in the environment", origins)
     try:
         return model.model_validate_json(json.dumps(merged, default=str))
     except ValidationError as error:
-        raise SettingsError(violations(error, model, merged, lambda key: _origin(origins, key, str(path)))) from error
+        raise SettingsError(violations(error, model, merged, lambda key: _origin(origins, key, name))) from error
 
 
 def read_toml(path: Path) -> Table:

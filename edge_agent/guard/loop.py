@@ -20,6 +20,7 @@ from edge_agent.guard.notify import Notifier
 from edge_agent.guard.ports import Arrival, InverterActuator, OutputActuator
 from edge_agent.guard.rows import Rows
 from edge_agent.guard.safety.interface import Actions, Answer, Command, Inputs, SafetyCore
+from edge_agent.guard.seen import Seen
 
 WAIT_S = 0.05
 """The longest wait of a turn; the token of a turn is valid for 0.2 s."""
@@ -53,6 +54,7 @@ class Parts:
     permit: BoardPermit | None = None
     estop: EstopInput | None = None
     counters: Mapping[str, Callable[[], Mapping[str, object]]] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
 
 
 class Loop:
@@ -167,6 +169,7 @@ class Loop:
             self._latencies.add(done - arrivals[0].t_mono, done)
             parts.link.rows(parts.rows.feed(arrivals))
             parts.about.see(arrivals)
+            parts.seen.see(arrivals)
             if parts.permit is not None:
                 parts.permit.see(arrivals)
         if parts.permit is not None:
@@ -210,6 +213,7 @@ class Loop:
         for command in commands:
             if command.local and command.target == "status":
                 body = {"states": dict(self._core.snapshot(now)), "health": self._health(now)}
+                body |= {"info": self._parts.about.body(), "seen": self._parts.seen.body(now)}
                 self._parts.local.answer({"id": command.id, "target": "status", "status": "done", **body})
         return [command for command in commands if not (command.local and command.target == "status")]
 

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import orjson
+
 from edge_agent.link import clock as clocks
 from edge_agent.link import health, status
 from edge_agent.link.clock import Clock
@@ -17,6 +19,7 @@ from edge_agent.link.guard_socket import GuardSocket
 from edge_agent.link.inbox import Inbox
 from edge_agent.link.jobs import Durable, Hello, Opened, OwnEvent, Packets, Snapshot
 from edge_agent.link.mirror import ROWS_EVERY_S, Mirror, sources_of
+from edge_agent.link.own_alarms import OwnAlarms
 from edge_agent.link.reception import Reception
 from edge_agent.link.recorder import Recorder
 from edge_agent.link.spool_file import BOOKS
@@ -68,6 +71,7 @@ class Front:
         self._parts = parts
         self._seen = _Seen()
         self._status = Status(parts.session)
+        self._alarms = OwnAlarms()
         self._stopping = False
         self._counter = 0
         self._beat_at = self._rows_at = 0.0
@@ -86,6 +90,8 @@ class Front:
     def run(self) -> bool:
         """Loop until `stop`; False when the recorder's thread has died."""
         self._parts.recorder.put(OwnEvent("session", {"session": self._parts.session, "program": "link"}))
+        for alarm in self._alarms.first(self._parts.clock.now_us()):
+            self._retain_alarm(alarm)
         while not self._stopping:
             self._turn()
             if not self._parts.recorder.alive:
@@ -242,7 +248,7 @@ class Front:
             parts.mirror.publish_rows(now)
         parts.reception.tick(now)
         since_s = None if parts.guard.sock is None else now - self._seen.last_packet
-        why = status.reasons(since_s, parts.mirror.why, self._seen.snapshot)
+        why = (*status.reasons(since_s, parts.mirror.why, self._seen.snapshot), *self._alarms.why)
         moment = Moment(now, parts.clock.now_us(), parts.clock.state, why)
         payload = self._status.due(moment)
         if payload is not None:
@@ -255,8 +261,14 @@ class Front:
         beat = parts.desk.beat(self._counter, now)
         parts.mqtt.publish(f"{parts.root}/hb", beat.encode(), qos=0)
         drops = self._drops()
+        for alarm in self._alarms.step(drops, now, parts.clock.now_us()):
+            parts.recorder.put(OwnEvent("alarm", alarm))
+            self._retain_alarm(alarm)
         parts.guard.send(ipc.pack_json(ipc.LINK_STATE, {"broker": parts.mqtt.connected, "dropped": drops}), now)
         parts.mqtt.retain(f"{parts.root}/state/health", self._health(drops))
+
+    def _retain_alarm(self, alarm: Mapping[str, object]) -> None:
+        self._parts.mqtt.retain(f"{self._parts.root}/alarm/{alarm['alarm']}", orjson.dumps(alarm))
 
     def _drops(self) -> dict[str, int]:
         parts = self._parts

@@ -123,7 +123,7 @@ def record_settings(config: EdgeConfig) -> RecordSettings:
 
 def about(config: EdgeConfig) -> dict[str, object]:
     """What the file of a trip says of this node: its name and every setting but those of the broker."""
-    settings = config.model_dump(mode="json", exclude={"mqtt"})
+    settings = config.model_dump(mode="json", by_alias=True, exclude={"mqtt"})
     return {"site": config.node.site, "node": config.node.name, "config": settings}
 
 

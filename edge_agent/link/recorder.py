@@ -265,5 +265,5 @@ class Recorder:
                 dict(counts),
                 "",
                 self._box.body(),
-            )  # fmt: skip
+            )
         )

@@ -58,6 +58,7 @@ class Canon:
         self._rows = connecting(model.settings) if model.settings.profile == "contactor" else ()
         self._details = details
         self._hold = int(model.settings.hold_s * PER_S) + 1
+        self._changed = 2 if model.settings.precharge == 'measured' else 11
         self._wait = int(model.settings.wait_s * PER_S) + 2
 
     def key(self, state: Supervisor | None, world: World, now: float) -> tuple[tuple[Any, ...], int]:
@@ -75,9 +76,9 @@ class Canon:
         closed = world.closed
         watched = world.agent == LIVE
         feeding = now - world.fed_t < TICK_S
-        danger = age(now, world.danger_t, 10) if closed else world.danger_t is not None
+        danger = age(now, world.danger_t, 20 if world.pins_stuck else 10) if closed else world.danger_t is not None
         if closed and world.welded & MAINS == MAINS and world.danger_t is not None:
-            danger = 20 + clocks.coarse(age(now, world.danger_t, 999), WELD_B_S)
+            danger = 30 + clocks.coarse(age(now, world.danger_t, 999), WELD_B_S)
         return (
             world.danger, world.rule_zero, world.blocked, world.hot, world.broker, world.can_cut, world.line_cut, world.usb_cut,
             world.late, world.agent, world.welded, world.precharge_fails, world.link_held, world.ignores, world.stage_stuck,
@@ -100,7 +101,7 @@ class Canon:
             age(now, world.line_since, 2), age(now, seen.t, 3), seen.mode, seen.setpoint,
             current and current.value, link and link.value, world.port_open, world.usb_fresh, age(now, world.usb_since, 2),
             age(now, board.t, 8), board.boot == world.boot, board.armed, board.held, board.pins and int(board.pins) & ALL,
-            age(now, world.wrong_t, 14), age(now, world.late_line_t, 2), age(now, world.late_usb_t, 2),
+            age(now, world.wrong_t, 16), now - world.refused_t <= 1.0 and world.current, age(now, world.late_line_t, 2), age(now, world.late_usb_t, 2),
         )  # fmt: skip
 
     def _agent(self, state: Supervisor, world: World, now: float, clocks: Clocks) -> tuple[Any, ...]:
@@ -113,11 +114,11 @@ class Canon:
         latches = state.latches
         return (
             STATES[where], *self._phase(state, world, now, clocks),
-            drive.mode, drive.setpoint, age(now, drive.changed, 8 if mismatch else 3), age(now, drive.ramped, 1),
+            drive.mode, drive.setpoint, age(now, drive.changed, 8 if mismatch else 1), age(now, drive.ramped, 1),
             age(now, drive.epoch_at, 3) if mismatch else 3, drive.opened == world.inverter.opened,
             (drive.manual, age(drive.lease_until, now, 9)) if leased else 0,
             drive.charge_a, drive.discharge_a,
-            int(outputs.mask) & ALL, age(now, outputs.changed, 10), int(outputs.switched), outputs.boot == world.board.boot,
+            int(outputs.mask) & ALL, age(now, outputs.changed, self._changed), int(outputs.switched), outputs.boot == world.board.boot,
             bool(outputs.boot), age(now, outputs.wrong_since, 3),
             (programme.step, int((programme.elapsed_s + now - programme.resumed) * PER_S)) if running
             else (programme.step, programme.elapsed_s) if programme.state == "paused" else 0,
@@ -135,8 +136,9 @@ class Canon:
         if where in {State.STOPPING, State.BOOT}:
             sample = world.current_sample
             return (
-                age(now, phase.since, self._wait), phase.origin is State.BOOT, phase.step, age(now, phase.step_since, 9),
-                phase.tries, phase.calm, sample is not None and phase.calm_seq == sample.seq, phase.mark_v,
+                0 if phase.step else age(now, phase.since, self._wait), phase.origin is State.BOOT, phase.step,
+                age(now, phase.step_since, 9 if world.board.seq == 0 else 3) if phase.step == 2 else 0, phase.tries,
+                phase.calm, sample is not None and phase.calm_seq == sample.seq, phase.mark_v if phase.step < 2 else 0,
             )  # fmt: skip
         if where is State.CONNECTING and self._rows:
             row = self._rows[phase.step]

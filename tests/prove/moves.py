@@ -54,9 +54,20 @@ def _line_back(world: World, _now: float) -> None:
     world.line_cut, world.openings, world.dirty = False, world.openings + 1, True
 
 
-def _obeys_again(world: World, _now: float) -> None:
+def _obeys_again(world: World, now: float) -> None:
     """Its driver sees that the registers differ and writes them again."""
-    world.ignores, world.dirty = False, True
+    world.ignores, world.dirty, world.refused_t = False, True, now
+
+
+def _stops_driving(world: World, now: float) -> None:
+    world.stage_stuck, world.refused_t = False, now
+
+
+def _goes_on(world: World, now: float) -> None:
+    """What a start may take is counted from here: a stopped process decides nothing."""
+    world.agent = LIVE
+    if world.started_t is not None:
+        world.started_t = now
 
 
 def _usb_back(world: World, _now: float) -> None:
@@ -108,15 +119,21 @@ def _board_reset(world: World, now: float) -> None:
 
 
 MOVES: dict[str, list[Move]] = {
-    "danger": _flag("danger", "danger raised", "danger gone", lambda w, s: not w.can_cut and s is not None),
-    "can": _flag("can_cut", "CAN lost", "CAN back"),
+    "danger": [
+        Move("danger raised", lambda w, s: not w.danger and not w.can_cut and s is not None, _set(danger=True), counts=True),
+        Move("danger gone", lambda w, _s: w.danger and (w.danger_seen or w.agent != LIVE), _set(danger=False)),
+    ],
+    "can": [
+        Move("CAN lost", lambda w, _s: not w.can_cut, _set(can_cut=True), counts=True),
+        Move("CAN back", lambda w, _s: w.can_cut and not w.can_fresh, _set(can_cut=False)),
+    ],
     "line": [
         Move("inverter line lost", lambda w, _s: not w.line_cut, _set(line_cut=True), counts=True),
-        Move("inverter line back", lambda w, _s: w.line_cut, _line_back),
+        Move("inverter line back", lambda w, _s: w.line_cut and not w.line_fresh, _line_back),
     ],
     "usb": [
         Move("Arduino lost", lambda w, _s: not w.usb_cut, _set(usb_cut=True), counts=True),
-        Move("Arduino back", lambda w, _s: w.usb_cut, _usb_back),
+        Move("Arduino back", lambda w, _s: w.usb_cut and not w.usb_fresh, _usb_back),
     ],
     "kill": [
         Move("agent killed", lambda w, s: w.agent == LIVE and s is not None, _killed, counts=True),
@@ -124,7 +141,7 @@ MOVES: dict[str, list[Move]] = {
     ],
     "stall": [
         Move("agent stopped (SIGSTOP)", lambda w, s: w.agent == LIVE and s is not None, _stalled, counts=True),
-        Move("agent goes on (SIGCONT)", lambda w, _s: w.agent == STALLED, _set(agent=LIVE)),
+        Move("agent goes on (SIGCONT)", lambda w, _s: w.agent == STALLED, _goes_on),
     ],
     "weld": _welds(),
     "precharge": _flag("precharge_fails", "precharge fails", "precharge works", _connecting),
@@ -133,7 +150,10 @@ MOVES: dict[str, list[Move]] = {
         Move("inverter ignores writes", lambda w, _s: not w.ignores, _set(ignores=True), counts=True),
         Move("inverter obeys again", lambda w, _s: w.ignores, _obeys_again),
     ],
-    "stage": _flag("stage_stuck", "inverter drives on", "inverter stops driving", lambda w, _s: w.current != 0),
+    "stage": [
+        Move("inverter drives on", lambda w, _s: not w.stage_stuck and w.current != 0, _set(stage_stuck=True), counts=True),
+        Move("inverter stops driving", lambda w, _s: w.stage_stuck, _stops_driving),
+    ],
     "deaf": _flag("deaf", "Arduino deaf", "Arduino hears", lambda w, _s: not w.pins_stuck),
     "stuck": _flag("pins_stuck", "relay pins stuck", "relay pins free", lambda w, _s: not w.deaf),
     "disk": [
@@ -141,7 +161,7 @@ MOVES: dict[str, list[Move]] = {
         Move("disk fails", lambda w, s: w.disk == "ok" and s is not None, _set(disk="fails"), counts=True),
         Move("disk works", lambda w, _s: w.disk != "ok", _set(disk="ok")),
     ],
-    "reset": [Move("Arduino resets", lambda w, _s: w.boot < 3 and not w.usb_cut, _board_reset, counts=True)],
+    "reset": [Move("Arduino resets", lambda w, _s: not w.usb_cut, _board_reset, counts=True)],
     "rule_zero": _flag("rule_zero", "current against command", "current as commanded"),
     "heat": [
         Move("hot", lambda w, _s: not w.hot, _set(hot=True)),

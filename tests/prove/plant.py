@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.guard.model import RELAYS, Mode, Output
@@ -105,7 +105,7 @@ class World:
     zero_t: float | None = None
     wrong_t: float | None = None
     fine_t: float | None = None
-    disk_t: float = NEVER
+    refused_t: float = NEVER
     asked: bool = False
     crashed: bool = False
     apart: bool = False
@@ -174,7 +174,7 @@ def advance(model: Model, old: World, state: Supervisor | None, now: float) -> t
     _inverter(model, world, inverter, now)
     _physics(model, world)
     if world.agent == LIVE and state is not None and world.disk == "ok":
-        world.record, world.disk_t = state.vault.record, now
+        world.record = state.vault.record
     return world, broken, closing
 
 
@@ -222,8 +222,3 @@ def _physics(model: Model, world: World) -> None:
         world.link = min(model.link_full, world.link + 1)
     elif not world.link_held:
         world.link = max(0, world.link - 1)
-
-
-def record_of(world: World) -> Durable:
-    """What a new agent finds on disk."""
-    return replace(world).record

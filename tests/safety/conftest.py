@@ -310,7 +310,7 @@ class Rig:
             self.tick(agent=agent)
 
     def doze(self, seconds: float) -> None:
-        """Run in long ticks, as long as the agent may take: for waits in which nothing happens."""
+        """Run in the longest ticks the agent may take."""
         self.tick_s = LONG_TICK_S
         self.run(seconds)
         self.tick_s = TICK_S
@@ -379,20 +379,17 @@ def make_rig() -> Callable[..., Rig]:
 
 @pytest.fixture
 def rig() -> Rig:
-    """The lab's rig, started."""
     return Rig()
 
 
 @pytest.fixture
 def ready(rig: Rig) -> Rig:
-    """The lab's rig, connected."""
     rig.connect()
     return rig
 
 
 @pytest.fixture
 def running(ready: Rig) -> Rig:
-    """The lab's rig, charging at 35 A."""
     ready.drive(-35.0)
     return ready
 

@@ -67,6 +67,17 @@ def test_an_inverter_that_ignores_zero_is_opened_under_load_within_three_and_a_h
     assert running.state is State.LATCHED
 
 
+def test_a_small_current_does_not_count_as_none_before_zero_is_read_back(ready: Any) -> None:
+    ready.drive(-4.0)
+    real, since = ready._line, ready.now
+    ready._line = lambda actions: real(actions if ready.now > since + 1.0 else None)
+    ready.command("contactor", action="open")
+    ready.run(0.9)
+    assert ready.closed
+    ready.until(lambda: ready.state is State.STANDBY, 3.0)
+    assert all(abs(e[3]) < UNDER_LOAD_A for e in openings(ready, since))
+
+
 def test_estop_goes_through_zero_is_answered_done_and_latches(running: Any) -> None:
     since = running.now
     command = running.command("estop")

@@ -44,6 +44,7 @@ class Envelope:
     def __init__(self, ramp_a_per_s: float) -> None:
         self._ramp = ramp_a_per_s
         self._orders: deque[Ordered] = deque([Ordered(float("-inf"), Mode.OFF, 0.0, 0.0)], maxlen=600)
+        self.mode_since = float("-inf")
 
     @property
     def last(self) -> Ordered:
@@ -52,6 +53,8 @@ class Envelope:
 
     def note(self, order: Ordered) -> None:
         """Remember a command when it differs from the one before."""
+        if order.mode is not self.last.mode:
+            self.mode_since = order.t
         if order[1:] != self.last[1:]:
             self._orders.append(order)
 
@@ -90,6 +93,7 @@ class InverterJudge:
         self.t_good = float("-inf")
         self.gates: frozenset[Gate] = frozenset({Gate.ALWAYS})
         self._other_current: tuple[float, float] | None = None
+        self._ran_since = float("nan")
         self._rules = _rules(rows, self.envelope, self)
 
     def opened(self) -> None:
@@ -105,6 +109,16 @@ class InverterJudge:
         if self._other_current is None or "current" not in poll.values or poll.t - self._other_current[0] > 1.0:
             return None
         return abs(poll.values["current"] - self._other_current[1])
+
+    def trip(self, poll: Poll) -> float | None:
+        """1 while the inverter is off by itself: it was seen to run in a mode that is still ordered."""
+        envelope, mode = self.envelope, poll.values.get("mode")
+        if mode is None:
+            return None
+        ordered = envelope.last.mode
+        if ordered is not Mode.OFF and int(mode) == ordered:
+            self._ran_since = envelope.mode_since
+        return float(int(mode) == Mode.OFF and ordered is not Mode.OFF and self._ran_since == envelope.mode_since)
 
     def feed(self, reading: Reading, module_sum_v: float | None) -> None:
         """Judge one poll."""
@@ -166,6 +180,7 @@ def _rules(rows: Rows, envelope: Envelope, judge: InverterJudge) -> list[Judged]
         Judged(_faults, build("inverter_fault", Alarm("inverter.fault", effects=ELECTRIC))),
         Judged(_comm_fault, build("inverter_comm_fault", Alarm("inverter.fault", effects=ELECTRIC))),
         Judged(_of("warnings", 1.0), build("inverter_warning", Alarm("inverter.warning"))),
+        Judged(judge.trip, _zeroing(build("inverter_trip", Alarm("inverter.trip", effects=("inverter_zero",))))),
         Judged(_mismatch(envelope), build("inverter_readback", Alarm("inverter.readback", effects=ELECTRIC))),
     ]
 

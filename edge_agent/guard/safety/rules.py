@@ -104,6 +104,7 @@ FIXED: dict[str, Rule] = {
         Rule("duplicate", "flag", Gate.ALWAYS, "", *_flag(), 5, 0.0, Level.FAULT),
         # bits 0 and 3 of 30272 clear by themselves when 125 and 41025 are written again: time for that first
         Rule("inverter_comm_fault", "flag", Gate.ALWAYS, "", *_flag(), 3, 2.0),
+        Rule("inverter_trip", "flag", Gate.ALWAYS, "", *_flag(warning=True), 1, 0.0),
         Rule("inverter_readback", "flag", Gate.CLOSED, "", *_flag(), 4, 2.0, Level.FAULT),
         Rule("sensor", "flag", Gate.ALWAYS, "", *_flag(warning=True), 5, 1.0),
     )

@@ -65,9 +65,8 @@ class Teller:
         """The board's own state: which boot of it, whether it obeys relay bits, whether its dead-man holds."""
         now = (board.boot, board.armed, board.held)
         if now != self._board:
-            self._board = now
-            boot, armed, held = now
-            yield {"kind": "output", "output": "board", "boot": boot, "armed": int(armed), "held": int(held)}
+            before, self._board = self._board, now
+            yield {"kind": "output", "output": "board", **_named(now), "before": _named(before)}
 
     def _read_back(self, state: Supervisor, board: BoardFacts) -> Iterator[Body]:
         """Pins that moved since they were last looked at."""
@@ -86,6 +85,11 @@ class Teller:
 def _obeyed(state: Supervisor, facts: Facts) -> bool:
     drive, seen = state.drive, facts.inverter
     return seen.mode == drive.mode and seen.setpoint is not None and abs(seen.setpoint - drive.setpoint) < ZERO_TOLERANCE
+
+
+def _named(board: tuple[int, bool, bool]) -> Body:
+    boot, armed, held = board
+    return {"boot": boot, "armed": int(armed), "held": int(held)}
 
 
 def _goal(state: Supervisor) -> Goal:

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from shared.mqtt import BrokerSettings, Mqtt
+
 COUNTED = ("malformed", "foreign_spool", "not_named", "for_nothing")
 
 
@@ -371,4 +373,20 @@ def test_mistake_19_a_large_record_arrives_whole(wait_until: Any, guard: Any, co
     text = '{"nested":"}{"}' * 3000
     guard.event("state", text=text)
     wait_until(lambda: any(body.get("text") == text for body in collector.stored.values()), 5, "the event")
+    assert guard.connections == 1
+
+
+def test_a_second_program_with_our_client_id_is_an_alarm(
+    wait_until: Any, guard: Any, collector: Any, broker: Any, new_link: Any
+) -> None:
+    new_link()
+    wait_until(lambda: online(collector), 8, "online")
+    assert collector.last("alarm/link.client_taken_over")["state"] == "cleared"
+    twin = Mqtt(BrokerSettings(broker.host, broker.port, "cellguard-lab-rig-1"))
+    twin.start()
+    try:
+        wait_until(lambda: collector.last("alarm/link.client_taken_over")["state"] == "active", 15, "the alarm")
+    finally:
+        twin.stop(0.5)
+    wait_until(lambda: "another program" in str(collector.last("status").get("why")), 8, "the status")
     assert guard.connections == 1

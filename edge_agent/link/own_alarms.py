@@ -1,0 +1,77 @@
+"""PURE: link's own alarms: a counter that grows means something was refused, postponed or lost; each has a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+CALM_S = 30.0
+"""An alarm is cleared when its counter has stood still for so long."""
+
+
+class Watch(NamedTuple):
+    """One alarm: its id, the counter of `state/health` it watches, and what growing means."""
+
+    alarm: str
+    counter: str
+    meaning: str
+
+
+WATCHES = (
+    Watch("link.client_taken_over", "mqtt_taken_over", "another program uses this node's client id at the broker"),
+    Watch("link.spool_error", "spool_errors", "the spool cannot be written"),
+    Watch("link.spool_full", "messages_dropped", "the spool is full: the oldest telemetry is given up"),
+    Watch("link.recorder_behind", "packets_postponed", "the disk is too slow: guard keeps its records meanwhile"),
+    Watch("link.events_lost", "own_events_lost", "link's own events could not be kept"),
+    Watch("link.commands_dropped", "commands_dropped", "more commands come than can be judged"),
+    Watch("link.receipts_dropped", "receipts_dropped", "more receipts come than can be taken"),
+    Watch("link.answers_not_sent", "answers_not_sent", "answers to commands could not be published"),
+)
+
+
+@dataclass(slots=True)
+class _Seen:
+    count: int
+    grew_at: float | None = None
+    since_us: int = 0
+
+
+class OwnAlarms:
+    """What was counted last, and which alarms are active because of it."""
+
+    def __init__(self) -> None:
+        self._seen = {watch.alarm: _Seen(0) for watch in WATCHES}
+
+    def first(self, ts: int) -> list[dict[str, object]]:
+        """All of them cleared: a broker may still keep what a link before this one said."""
+        return [_body(watch, "cleared", 0, ts, ts) for watch in WATCHES]
+
+    def step(self, counts: Mapping[str, int], now: float, ts: int) -> list[dict[str, object]]:
+        """The alarms that changed, as `alarm/{id}` has them; `now` is monotonic s, `ts` Unix µs."""
+        changed = []
+        for watch in WATCHES:
+            seen = self._seen[watch.alarm]
+            count = counts.get(watch.counter, 0)
+            if count > seen.count:
+                if seen.grew_at is None:
+                    seen.since_us = ts
+                    changed.append(_body(watch, "active", count, seen.since_us, ts))
+                seen.grew_at = now
+            elif seen.grew_at is not None and now - seen.grew_at > CALM_S:
+                seen.grew_at = None
+                changed.append(_body(watch, "cleared", count, seen.since_us, ts))
+            seen.count = count
+        return changed
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """A sentence for each that is active, for `status`."""
+        return tuple(watch.meaning for watch in WATCHES if self._seen[watch.alarm].grew_at is not None)
+
+
+def _body(watch: Watch, state: str, count: int, since: int, ts: int) -> dict[str, object]:
+    return {
+        "alarm": watch.alarm, "level": "WARNING", "state": state, "acked": None, "value": count, "limit": None, "unit": "",
+        "since": since, "ts": ts, "actions": [], "meaning": watch.meaning,
+    }  # fmt: skip

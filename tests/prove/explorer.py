@@ -1,0 +1,199 @@
+"""Breadth-first over every situation that the environment and commands can reach; stops at the first violation."""
+
+from __future__ import annotations
+
+import gc
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from edge_agent.guard.model import State
+
+from tests.prove.canon import Canon
+from tests.prove.edges import Edge, Node, environment, jump, root, tick
+from tests.prove.moves import ASKS, MOVES, WORTHWHILE, Move, faults
+from tests.prove.plant import DEAD, LIVE, Model
+from tests.prove.properties import PROPERTIES
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One search: the model, which kinds of events are loose and how many faults at once, which commands are tried.
+
+    `commands`: "worthwhile", "all" or "none". `healthy`: no latch, no HOLD and no stop that nobody asked for may appear (P14).
+    """
+
+    name: str
+    model: Model
+    kinds: tuple[str, ...]
+    most_faults: int
+    commands: str = "worthwhile"
+    details: frozenset[str] = frozenset()
+    healthy: bool = False
+    most_pending: int = 1
+
+
+@dataclass
+class Found:
+    """What a search has seen. `trace`: the moves that lead to the violation, "" for a tick."""
+
+    domain: str
+    states: int = 0
+    transitions: int = 0
+    seconds: float = 0.0
+    jumps: int = 0
+    violated: str = ""
+    what: str = ""
+    trace: list[str] = field(default_factory=list)
+
+
+class Search:
+    """One domain's graph while it is explored: keys, parents, edges."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.domain = domain
+        self._canon = Canon(domain.model, domain.details)
+        self._moves = [move for kind in domain.kinds for move in MOVES[kind]]
+        self._ids: dict[tuple[object, ...], int] = {}
+        self._nodes: list[tuple[int, Node, int]] = []
+        self._parents, self._labels = array("i"), list[str]()
+        self.sources, self.targets = array("i"), array("i")
+        self.marks = bytearray()
+        self.found = Found(domain.name)
+
+    def run(self) -> Found:
+        """Explore everything; True ends in `found.violated`."""
+        began = perf_counter()
+        gc.disable()
+        try:
+            self._add(root(self.domain.model), -1, "start")
+            while self._nodes and not self.found.violated:
+                layer, self._nodes = self._nodes, []
+                for number, node, skip in layer:
+                    if not self._expand(number, node, skip):
+                        break
+        finally:
+            gc.enable()
+        self.found.states, self.found.transitions = len(self._ids), len(self.sources)
+        self.found.seconds = perf_counter() - began
+        return self.found
+
+    def _add(self, node: Node, parent: int, label: str) -> int:
+        key, skip = self._canon.key(node.state, node.world, node.now)
+        number = self._ids.get(key)
+        if number is None:
+            number = self._ids[key] = len(self._ids)
+            self._parents.append(parent)
+            self._labels.append(label)
+            self.marks.append(mark_of(node))
+            self._nodes.append((number, node, skip))
+        if parent >= 0:
+            self.sources.append(parent)
+            self.targets.append(number)
+        return number
+
+    def _expand(self, number: int, node: Node, skip: int) -> bool:
+        model = self.domain.model
+        present = faults(node.world)
+        for move in self._moves:
+            if (move.counts and present >= self.domain.most_faults) or not move.may(node.world, node.state):
+                continue
+            if not self._take(number, environment(model, node, move)):
+                return False
+        edge = tick(model, node)
+        if not self._take(number, edge):
+            return False
+        if skip and self.targets[-1] == number:
+            self.found.jumps += 1
+            self._add(jump(node, skip), number, f"+{skip}")
+        return all(self._take(number, tick(model, node, ask)) for ask in self._asks(node))
+
+    def _asks(self, node: Node) -> Iterator[str]:
+        state = node.state
+        if state is None or node.world.agent != LIVE or self.domain.commands == "none":
+            return
+        if "pending" in self.domain.details and len(state.pending) >= self.domain.most_pending:
+            return
+        yield from ASKS if self.domain.commands == "all" else WORTHWHILE[state.phase.state]
+
+    def _take(self, number: int, edge: Edge) -> bool:
+        self._add(edge.after, number, edge.move)
+        for name, judge in PROPERTIES.items():
+            what = judge(edge)
+            if what:
+                return self._violated(number, edge.move, name, what)
+        if self.domain.healthy:
+            what = unhealthy(edge)
+            if what:
+                return self._violated(number, edge.move, "P14", what)
+        return True
+
+    def _violated(self, number: int, move: str, name: str, what: str) -> bool:
+        self.found.violated, self.found.what = name, what
+        self.found.trace = [*self.path(number), move]
+        return False
+
+    def path(self, number: int) -> list[str]:
+        """The moves from the start to a node."""
+        moves: list[str] = []
+        while self._parents[number] >= 0:
+            moves.append(self._labels[number])
+            number = self._parents[number]
+        return moves[::-1]
+
+
+STANDBY, RUN, WELDED = 1, 2, 4
+
+
+def mark_of(node: Node) -> int:
+    """What liveness asks of a node."""
+    state = node.state
+    found = WELDED if node.world.welded else 0
+    if state is not None and node.world.agent == LIVE:
+        found |= {State.STANDBY: STANDBY, State.RUN: RUN}.get(state.phase.state, 0)
+    return found
+
+
+OPERATORS_OWN = frozenset({"open", "estop", "relay 2 off", "service off"})
+
+
+def unhealthy(edge: Edge) -> str:
+    """P14, what no healthy rig may show."""
+    before, state = edge.before.state, edge.after.state
+    if state is None or before is None:
+        return ""
+    latches = [latch.id for latch in state.latches if latch.id != "estop"]
+    if latches:
+        return f"latched without a fault: {', '.join(latches)}"
+    where = state.phase.state
+    if where is State.HOLD:
+        return f"HOLD without a fault: {', '.join(state.phase.why)}"
+    stopped = where is State.STOPPING and before.phase.state not in {State.STOPPING, State.BOOT}
+    if stopped and edge.move not in OPERATORS_OWN:
+        return f"stopped without a fault: {', '.join(state.phase.why)}"
+    return ""
+
+
+def stranded(search: Search, goal: int, excused: int = 0) -> int | None:
+    """A node from which no node with the mark `goal` can be reached, None when there is none."""
+    count = len(search.marks)
+    heads, links = array("i", [-1]) * count, array("i")
+    sources, targets = search.sources, search.targets
+    for position in range(len(targets)):
+        links.append(heads[targets[position]])
+        heads[targets[position]] = position
+    reached = bytearray(1 if mark & goal else 0 for mark in search.marks)
+    waiting = [number for number in range(count) if reached[number]]
+    while waiting:
+        position = heads[waiting.pop()]
+        while position >= 0:
+            source = sources[position]
+            if not reached[source]:
+                reached[source] = 1
+                waiting.append(source)
+            position = links[position]
+    return next((number for number in range(count) if not reached[number] and not search.marks[number] & excused), None)
+
+
+__all__ = ["DEAD", "Domain", "Found", "Move", "Search", "stranded"]
