@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.figure import Figure
 from cellguard import toml
 from cellguard.demo.broker import broker_command, find_mosquitto
-from cellguard.demo.plan import Options, collector_settings, edge_settings, make_folders
+from cellguard.demo.plan import Folders, Options, collector_settings, edge_settings, make_folders
 from edge_agent.link.books import books
 from edge_agent.link.encode import Batch, Head, encode
 from edge_agent.link.spool import Commit, Entry, Spool
@@ -58,11 +58,6 @@ def _measure(folder: Path) -> tuple[float, float]:
     folders.collector_toml.write_text(toml.dumps(collector_settings(options, folders)))
     spool = folders.data / "state" / "spool.sqlite"
     _fill(spool)
-    commands = (
-        broker_command(options.port, folders.data, find_mosquitto()),
-        [sys.executable, "-m", "cellguard", "collector", "run", "--config", str(folders.collector_toml)],
-        [sys.executable, "-m", "cellguard", "edge", "link", "--config", str(folders.edge_toml)],
-    )
     heard: dict[str, float] = {}
     observer = Mqtt(
         BrokerSettings("127.0.0.1", options.port, "observer"),
@@ -76,7 +71,7 @@ def _measure(folder: Path) -> tuple[float, float]:
     processes: list[subprocess.Popen[bytes]] = []
     try:
         with (folders.logs / "all.log").open("wb") as log:
-            for command in commands:
+            for command in _commands(options, folders):
                 processes.append(subprocess.Popen(command, stdout=log, stderr=log))
                 if len(processes) == 1:
                     observer.start()
@@ -91,6 +86,14 @@ def _measure(folder: Path) -> tuple[float, float]:
         for process in reversed(processes):
             process.send_signal(signal.SIGKILL)
             process.wait()
+
+
+def _commands(options: Options, folders: Folders) -> tuple[list[str], ...]:
+    return (
+        broker_command(options.port, folders.data, find_mosquitto()),
+        [sys.executable, "-m", "cellguard", "collector", "run", "--config", str(folders.collector_toml)],
+        [sys.executable, "-m", "cellguard", "edge", "link", "--config", str(folders.edge_toml)],
+    )
 
 
 def _note(heard: dict[str, float], message: Message) -> None:

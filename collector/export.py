@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from collector.ingest import Poison, Record, ingest
 from collector.lines import lines
@@ -26,6 +26,7 @@ _WIDE_NAMES = {
 }
 """The lab's own column names, in its order; any other signal is `Ardu_NAME` or `modbus_NAME`."""
 
+_NOTED = 20
 _PREFIXES = {"arduino": "Ardu", "inverter": "modbus"}
 Column = tuple[str, str]
 Values = dict[str, float | None]
@@ -54,7 +55,18 @@ class Tally:
         self.on_message = on_message
         self.rows = 0
         self.gaps = 0
+        self.gap_notes: list[str] = []
         self.unreadable = 0
+
+    def note_gap(self, body: dict[str, Any]) -> None:
+        """Count a gap record, and say of the first few what is missing, when and why."""
+        self.gaps += 1
+        if len(self.gap_notes) < _NOTED:
+            first, last = (_moment(body.get(key)) for key in ("t_from", "t_to"))
+            count = body.get("rows", body.get("missing"))
+            what = f"{body.get('of', '?')} {body.get('from')}..{body.get('to') or '?'}"
+            weight = f" ({count} rows)" if count else ""
+            self.gap_notes.append(f"{what}{weight}, {first} to {last}: {body.get('reason', '?')}")
 
 
 def rows_in_time(reader: Reader, selection: Selection, tally: Tally, *, as_lines: bool = False) -> Iterator[Row]:
@@ -80,6 +92,10 @@ def rows_in_time(reader: Reader, selection: Selection, tally: Tally, *, as_lines
         yield heapq.heappop(waiting)[2]
 
 
+def _moment(time_us: object) -> str:
+    return f"{datetime.fromtimestamp(time_us / 1e6, UTC):%Y-%m-%d %H:%M:%S}Z" if isinstance(time_us, int) else "?"
+
+
 def _rows(message: Stored, tally: Tally, *, as_lines: bool) -> Iterable[Row]:
     topic = f"{topics.node_root(message.site, message.node)}/{message.lane}/{message.source}"
     try:
@@ -88,7 +104,8 @@ def _rows(message: Stored, tally: Tally, *, as_lines: bool) -> Iterable[Row]:
         tally.unreadable += 1
         return []
     if message.lane == "event":
-        tally.gaps += message.source == "gap"
+        if message.source == "gap":
+            tally.note_gap(record.body)
         return [Row(message.t_min, message.source, {}, lines(record))] if as_lines else []
     return _text_rows(record) if as_lines else _value_rows(record)
 

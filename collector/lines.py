@@ -16,7 +16,20 @@ _TEXT_FIELDS = (
     "actor", "alarm", "by", "class", "code", "from_state", "id", "level", "of", "output", "reason", "session", "source", "state", "status",
     "target", "to_state", "unit", "why",
 )  # fmt: skip
-_NUMBER_FIELDS = ("count", "events", "from", "limit", "missing", "rows", "seq", "to", "took_ms", "value")
+_NUMBER_FIELDS = (
+    "count",
+    "events",
+    "from",
+    "limit",
+    "missing",
+    "rows",
+    "seq",
+    "t_from",
+    "t_to",
+    "to",
+    "took_ms",
+    "value",
+)
 _CACHED_NUMBERS = 65536
 _ENVELOPE = {"spool", "lane", "seq", "ts", "kind"}
 

@@ -10,30 +10,25 @@ from typing import Any, NamedTuple
 FILE_NAME = "comm_timer.json"
 REFRESHED_BY = ("write41025", "any_write", "any_frame")
 """What keeps the timer from tripping, from the strictest rule to the laxest; with any of them a dead agent gets its zero."""
-NEVER_TRIPS = "never_trips"
-LATEST_TRIP_S = 1.0
-"""So long after its time the trip must be seen."""
 
 
 class Measured(NamedTuple):
-    """One measurement: what refreshes the timer, its setting then, and how long after the last refresh it had tripped."""
+    """One measurement: what refreshes the timer (or `never_trips`, `nothing`), its setting then, and the date."""
 
     refreshed_by: str
     timer_s: float
-    tripped_s: float
     when: str
 
     def trusted(self, timer_s: float) -> bool:
         """Whether a dead agent gets its zero from a timer set to `timer_s`."""
-        trips = self.refreshed_by in REFRESHED_BY and self.tripped_s <= self.timer_s + LATEST_TRIP_S
-        return trips and self.timer_s == timer_s
+        return self.refreshed_by in REFRESHED_BY and self.timer_s == timer_s
 
 
 def load(state_dir: Path) -> Measured | None:
     """The measurement on record; None when there is none that can be read."""
     try:
         body: dict[str, Any] = json.loads((state_dir / FILE_NAME).read_bytes())
-        return Measured(str(body["refreshed_by"]), float(body["timer_s"]), float(body["tripped_s"]), str(body["when"]))
+        return Measured(str(body["refreshed_by"]), float(body["timer_s"]), str(body["when"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

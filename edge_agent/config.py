@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -124,6 +124,10 @@ class Arduino(Section):
 class Gpio(Section):
     """Optional pins of the Pi's own header, BCM numbers. Never a contactor: the header has no dead-man."""
 
+    never: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("relay1", "relay2", "relay3", "contactor", "precharge"),
+        "never a contactor: the header has no dead-man, what it holds closed stays closed when the Pi dies; use the [arduino]",
+    )
     pump: Annotated[int, Field(ge=0, le=27)] | None = None
     fan: Annotated[int, Field(ge=0, le=27)] | None = None
     estop_in: Annotated[int, Field(ge=0, le=27)] | None = None

@@ -97,16 +97,19 @@ class Mqtt:
         elif self.room() <= 0:
             self._counts["refused_window"] += 1
         else:
-            self._queue.append(Outgoing(topic, payload, qos, retain, correlation))
+            self._queue.append(Outgoing(topic, payload, qos, retain, correlation=correlation))
             self._wake()
             return True
         return False
 
-    def retain(self, topic: str, payload: bytes, *, qos: int = 1) -> None:
-        """Keep `topic` at `payload` on the broker: the last value is published now and again after every connect."""
+    def retain(self, topic: str, payload: bytes, *, qos: int = 1, urgent: bool = True) -> None:
+        """Keep `topic` at `payload` on the broker: the last value is published now and again after every connect.
+
+        What is not `urgent` waits while the link is slow, and only its newest value is sent then.
+        """
         if self._too_large(topic, payload, MAX_PACKET):
             return
-        self._retained[topic] = Outgoing(topic, payload, qos, retain=True)
+        self._retained[topic] = Outgoing(topic, payload, qos, retain=True, urgent=urgent)
         self._dirty[topic] = None
         self._wake()
 
@@ -116,6 +119,13 @@ class Mqtt:
         if connection is None or not connection.accepted:
             return 0
         return max(0, WINDOW - _RESERVED_FOR_RETAINED - connection.in_flight - len(self._queue))
+
+    def bulk_room(self, spare: int) -> int:
+        """As `room`, for what is not urgent: leaves `spare` free, and no more under way than the link carries in about a second."""
+        connection = self._connection
+        if connection is None or not connection.accepted:
+            return 0
+        return min(self.room() - spare, connection.pace.room(connection.in_flight + len(self._queue)))
 
     @property
     def connected(self) -> bool:
@@ -201,13 +211,15 @@ class Mqtt:
         return True
 
     def _send(self, connection: Connection) -> None:
+        while self._queue and connection.has_room:
+            self._send_one(connection, self._queue.popleft())
         for topic in list(self._dirty):
             if not connection.has_room:
                 return
+            if not self._retained[topic].urgent and connection.pace.is_slow(time.monotonic()):
+                continue
             del self._dirty[topic]  # before the value is read: a newer one marks it again
             self._send_one(connection, self._retained[topic])
-        while self._queue and connection.has_room:
-            self._send_one(connection, self._queue.popleft())
         if self._settled(connection):
             self._idle.set()
 

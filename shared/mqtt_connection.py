@@ -25,6 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from shared import connection_reasons
 from shared.broker import BrokerSettings
+from shared.mqtt_pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +51,13 @@ class Message(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """One message to send. `correlation` is MQTT 5 only and left out otherwise."""
+    """One message to send. `correlation` is MQTT 5 only and left out otherwise. `urgent`: does not wait for a slow link."""
 
     topic: str
     payload: bytes
     qos: int
     retain: bool
+    urgent: bool = True
     correlation: bytes | None = None
 
 
@@ -94,6 +96,7 @@ class Connection:
         self._leaving = False
         self.in_flight = 0
         self.window = WINDOW
+        self.pace = Pace(WINDOW)
         self.max_packet = MAX_PACKET
         self.since = time.monotonic()
         self._client = self._build()
@@ -168,7 +171,10 @@ class Connection:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho publishes no type for it
             properties.CorrelationData = message.correlation
         self.in_flight += 1
+        now = time.monotonic()
         info = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
+        if message.qos:
+            self.pace.sent(info.mid, now)
         return info.rc == paho.MQTT_ERR_SUCCESS
 
     def leave(self) -> None:
@@ -223,8 +229,9 @@ class Connection:
             self._counts["subscriptions_refused"] += refused
             log.warning("the broker refused %d of %d subscriptions", refused, len(reasons))
 
-    def _puback(self, _client: paho.Client, _data: object, _mid: int, reason: ReasonCode, _more: object) -> None:
+    def _puback(self, _client: paho.Client, _data: object, mid: int, reason: ReasonCode, _more: object) -> None:
         self.in_flight -= 1
+        self.pace.acknowledged(mid, time.monotonic())
         if reason.is_failure:
             self._counts["refused_by_broker"] += 1
             log.warning("the broker refused a message: %s", reason)

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -35,8 +35,12 @@ RelativePath = Annotated[Path, _InFolder()]
 
 
 class Section(BaseModel):
-    """One table of a settings file: closed, strict, frozen, without NaN."""
+    """One table of a settings file: closed, strict, frozen, without NaN.
 
+    `never`: keys that somebody may look for here, and why there are none; said when one is given.
+    """
+
+    never: ClassVar[Mapping[str, str]] = {}
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
 
 

@@ -109,21 +109,23 @@ def _words(kind: str, context: dict[str, object], message: str) -> str:
 
 
 def _unknown_key(model: type[BaseModel], key: tuple[str, ...]) -> str:
-    known = _keys_beside(model, key)
-    if not known:
+    section = _section_of(model, key)
+    if section is None:
         return "no such key"
+    known = [field.alias or name for name, field in section.model_fields.items()]
+    if why := getattr(section, "never", {}).get(key[-1]):
+        return f"{', '.join(known)}; {why}"
     near = difflib.get_close_matches(key[-1], known, n=1)
     return (f"did you mean {near[0]}? " if near else "") + "known here: " + ", ".join(known)
 
 
-def _keys_beside(model: type[BaseModel], key: tuple[str, ...]) -> list[str]:
+def _section_of(model: type[BaseModel], key: tuple[str, ...]) -> type[BaseModel] | None:
+    """The table a key stands in, None where there is no such table."""
     here: object = model
     for name in key[:-1]:
         if not (isinstance(here, type) and issubclass(here, BaseModel)) or name not in here.model_fields:
-            return []
+            return None
         hint = here.model_fields[name].annotation
         options = getattr(hint, "__args__", (hint,))
         here = next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), None)
-    if not (isinstance(here, type) and issubclass(here, BaseModel)):
-        return []
-    return [field.alias or name for name, field in here.model_fields.items()]
+    return here if isinstance(here, type) and issubclass(here, BaseModel) else None

@@ -116,6 +116,8 @@ def _write(job: _Job, stream: TextIO) -> None:
     ):
         if count:
             click.echo(f"note: {count} {what}", err=True)
+    for note in tally.gap_notes:
+        click.echo(f"  gap: {note}", err=True)
 
 
 @contextmanager

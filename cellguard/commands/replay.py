@@ -77,9 +77,10 @@ def _state(body: Mapping[str, Any]) -> str:
 
 
 def _alarm(body: Mapping[str, Any]) -> str:
+    unit = f" {body['unit']}" if body["unit"] else ""
     text = f"alarm   {body['alarm']} {body['level']} {body['state']}"
     if body.get("value") is not None:
-        text += f": {body['value']:g} {body['unit']}, limit {body['limit']:g}"
+        text += f": {body['value']:g}{unit}, limit {body['limit']:g}"
     if "samples" in body:
         after_s = (body["seen_mono_us"] - body["first_mono_us"]) / 1e6
         text += f" (rule {body['rule']}, {body['samples']} samples in {after_s:.2f} s)"
@@ -109,7 +110,7 @@ def _print_verdict(replay: Replay, verdict: Verdict, other: Path | None) -> None
         click.echo(f"replayed  {'; '.join(verdict.replayed)}: {order}, {verdict.later_s:+.3f} s")
     if replay.apart_s is not None:
         click.echo(
-            f"From {replay.apart_s:+.1f} s on the recorded circuit was open and this one was not: inverter and board are taken"
-            " to do what is ordered here, and the inverter's values stand as they were."
+            "The recorded circuit opened and this one did not: after the recorded trip inverter and board are taken to do"
+            " what is ordered here, and the inverter's values stand as they were."
         )
     click.echo("the same" if verdict.same else "not the same")

@@ -17,6 +17,7 @@ SPOOL_NEARLY_FULL = 0.8
 PYTHON_LEAST = (3, 11)
 WORN_OUT = 9
 """From this step of ten on (80..90 % of its life) a card should be replaced."""
+SCHEDULES = "[schedule] folder"
 _MB = 1_000_000
 _PACKAGES = {"can": ("cantools", "can"), "inverter": ("pymodbus",), "arduino": ("serial",), "gpio": ("gpiozero",)}
 """Section of edge.toml → what its driver imports."""
@@ -57,7 +58,9 @@ def card_wear(patient: Patient) -> Finding:
     counted = device / "device" / "life_time" if device is not None else None
     if counted is None or not counted.exists():
         name = device.name if device is not None else "the disk"
-        return unchecked(f"{name} has no wear counter that the kernel shows", "for a USB or NVMe disk: `sudo smartctl -a`")
+        return unchecked(
+            f"{name} has no wear counter that the kernel shows", "for a USB or NVMe disk: `sudo smartctl -a`"
+        )
     return judge_wear(counted.read_text(encoding="ascii", errors="replace"))
 
 
@@ -89,7 +92,9 @@ def spool(patient: Patient) -> Finding:
             f"make room, or set [spool] max_mb to at most {used_mb + free_mb * 0.8:.0f}",
         )
     if used_mb > SPOOL_NEARLY_FULL * cap_mb:
-        return note(said, "released records are kept until the room is needed; if `spooled` grows, look at the collector")
+        return note(
+            said, "released records are kept until the room is needed; if `spooled` grows, look at the collector"
+        )
     return ok(said)
 
 
@@ -103,7 +108,7 @@ def files(patient: Patient) -> Finding:
         missing = [warning for warning in judge(settings, "edge.toml").warnings if "not judged" not in warning]
     except ConfigError as error:
         return fault(str(error).splitlines()[0], "`cellguard edge check` names everything that is wrong")
-    if missing:
+    if any(not one.startswith(SCHEDULES) for one in missing):
         return fault("; ".join(missing), "put these files there, or correct their keys in edge.toml")
     tls = settings.mqtt.tls
     secrets = (settings.mqtt.password_file, tls.key if tls is not None else None)
@@ -114,6 +119,8 @@ def files(patient: Patient) -> Finding:
     writable = [str(path) for path in folders if _mode(path) & stat.S_IWOTH]
     if writable:
         return fault(f"everybody can write {', '.join(writable)}", "chmod o-w: who writes there can operate the rig")
+    if missing:
+        return note(missing[0], "make it where schedules are to be run, or set [schedule] folder")
     return ok("everything the settings name is there, and closed to strangers")
 
 
@@ -126,7 +133,9 @@ def python(patient: Patient) -> Finding:
     wanted = [package for section, names in _PACKAGES.items() if given.get(section) for package in names]
     missing = [package for package in wanted if importlib.util.find_spec(package) is None]
     if missing:
-        return fault(f"Python {version} lacks {', '.join(missing)}", "`pip install --require-hashes -r requirements/edge.txt`")
+        return fault(
+            f"Python {version} lacks {', '.join(missing)}", "`pip install --require-hashes -r requirements/edge.txt`"
+        )
     return ok(f"Python {version}" + (f" with {', '.join(wanted)}" if wanted else ""))
 
 

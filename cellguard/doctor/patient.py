@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellguard.doctor.finding import Finding
-from cellguard.tolerant import Body, number, table
+from cellguard.tolerant import Body, number, table, text
 from cellguard.view import View
 
 if TYPE_CHECKING:
     from edge_agent.config import EdgeConfig
+
+_RELAYS = ("relay1", "relay2", "relay3")
+_AT_REST = {"STANDBY", "LATCHED", "SERVICE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,9 @@ class GuardWords:
         """The counters of a device that rose while we listened, and by how much."""
         before = table(table(table(self.first, "health"), "counters"), source)
         after = self.counters(source)
-        return {name: int(number(after, name) - number(before, name)) for name in after if after[name] != before.get(name)}
+        return {
+            name: int(number(after, name) - number(before, name)) for name in after if after[name] != before.get(name)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +106,11 @@ def values(words: GuardWords, source: str, part: str, names: Sequence[str]) -> d
     found = table(words.heard(source), part).get("values")
     pairs = zip(names, found, strict=False) if isinstance(found, list) else ()
     return {name: value for name, value in pairs if isinstance(value, int | float)}
+
+
+def contactors_open(status: Body) -> bool:
+    """No relay is commanded or read back closed, and the guard does not want to close one."""
+    states = table(status, "states")
+    outputs = table(states, "state/outputs")
+    closed = any(table(outputs, relay).get(word) for relay in _RELAYS for word in ("commanded", "readback"))
+    return bool(outputs) and not closed and text(table(states, "state/safety"), "state") in _AT_REST

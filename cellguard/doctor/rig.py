@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean, stdev
 
 from cellguard.doctor.finding import Finding, fault, note, ok, unchecked
-from cellguard.doctor.patient import Patient, values
+from cellguard.doctor.patient import Patient, contactors_open, values
 from cellguard.tolerant import listed, number, table, text
 from shared.signals import INVERTER, module_number, module_source
 
@@ -43,16 +43,23 @@ def module_data(patient: Patient) -> Finding:
         return fault("no module was ever heard", "CAN adapter, bit rate, termination, power of the modules")
     lacking = [f"{source} ({', '.join(parts)})" for source in sources if (parts := _silent_parts(patient, source))]
     if lacking:
-        return fault(f"nothing from {', '.join(lacking)}", "power, CAN plug and stub of these modules; the others go on")
+        return fault(
+            f"nothing from {', '.join(lacking)}", "power, CAN plug and stub of these modules; the others go on"
+        )
     shares = {source: _share_of_changes(patient, source) for source in sources}
     said = f"{len(sources)} modules, {min(shares.values()):.0%} to {max(shares.values()):.0%} of their frames say something new"
     stuck = [source for source, share in shares.items() if not share]
     current = abs(values(patient.words, "inverter", "poll", _INVERTER).get("current", 0.0))
     if not stuck:
         return ok(said)
+    who = ", ".join(stuck) if len(stuck) < len(sources) else f"any of {len(sources)} modules"
     if current > FLOWS_A:
-        return fault(f"at {current:.0f} A nothing changes in {', '.join(stuck)}", "power these modules off and on again")
-    return note(f"nothing changed in {', '.join(stuck)}", "look again while current flows: then values must move")
+        return fault(
+            f"at {current:.0f} A nothing changes in {who}", "power them off and on again: their values are frozen"
+        )
+    return unchecked(
+        f"all of them answer, nothing changes in {who}, and at rest it need not", "look again while current flows"
+    )
 
 
 def inverter(patient: Patient) -> Finding:
@@ -70,7 +77,9 @@ def inverter(patient: Patient) -> Finding:
     faults = [name for name in _FAULT_WORDS if now.get(name)]
     who = ", ".join(f"{label} {now[name]:.0f} {unit}" for label, name, unit in _WHO if name in now)
     if faults:
-        return fault(f"{who}; fault bits in {', '.join(faults)}", "see `cellguard alarms` and the inverter's own display")
+        return fault(
+            f"{who}; fault bits in {', '.join(faults)}", "see `cellguard alarms` and the inverter's own display"
+        )
     missed = words.counted("inverter").get("missed_answers", 0)
     if missed:
         return note(f"{who}; {missed} answers missed in {words.seconds:.0f} s", _RS485)
@@ -94,8 +103,9 @@ def current_noise(patient: Patient) -> Finding:
     set_a = patient.settings.signals.current_noise_a
     currents = patient.words.currents_a
     if len(currents) < ENOUGH_SAMPLES:
-        why = "the contactors are not open" if not currents else f"only {len(currents)} samples"
-        return unchecked(f"{why}; zero can only be measured when no current can flow", "open, then run doctor again")
+        if contactors_open(patient.words.last):
+            return unchecked(f"only {len(currents)} of {SAMPLES} samples came", "see the line inverter-line")
+        return unchecked("zero can only be measured with open contactors", "open them, then run doctor again")
     return judge_noise(fmean(currents), stdev(currents), set_a, len(currents))
 
 
@@ -107,7 +117,7 @@ def judge_noise(offset_a: float, sigma_a: float, set_a: float, count: int) -> Fi
     if abs(offset_a) > 0.5 * max(2.0, 4.0 * set_a):
         return fault(said, "have the inverter's current sensor zeroed: such an offset looks like a current")
     if set_a > max(0.5, BLUNT * sigma_a):
-        return note(said, f"[signals] current_noise_a = {max(0.2, sigma_a * 1.2):.1f} would let the rules see smaller currents")
+        said += "; with a smaller setting the rules would see smaller currents"
     return ok(said)
 
 

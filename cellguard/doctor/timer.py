@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cellguard.doctor.finding import Finding, fault, ok, unchecked
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NAME = "comm-timer"
 LISTED = "inverter_comm_timer"
+NOTHING = "nothing"
 FRAME_S = 0.2
 """So often something is sent while one kind of frame is tried."""
 MARGIN_S = 1.0
@@ -53,11 +55,15 @@ def comm_timer(patient: Patient) -> Finding:
 
 def judge(measured: Measured, timer_s: float) -> Finding:
     """What a measurement says."""
-    said = f"on {measured.when}: refreshed by {measured.refreshed_by}, tripped {measured.tripped_s:.1f} s after the last refresh"
     if measured.trusted(timer_s):
-        return ok(said)
+        return ok(
+            f"measured on {measured.when}: trips within {timer_s + MARGIN_S:g} s, refreshed by {measured.refreshed_by}"
+        )
+    if measured.refreshed_by == NOTHING:
+        todo = "the guard could not keep such an inverter running: ask the maker about register 41025"
+        return fault(f"measured on {measured.when}: trips whatever is sent", todo)
     return fault(
-        f"on {measured.when}: {measured.refreshed_by}; {timer_s:g} s without us do not bring the inverter to zero",
+        f"measured on {measured.when}: {timer_s + MARGIN_S:g} s without us do not stop the inverter",
         "do not run unattended: a dead agent gets no zero, only the Arduino opens; ask the maker about register 41025",
     )
 
@@ -79,25 +85,23 @@ def measure(settings: Inverter, tell: Callable[[str], None]) -> Measured:
     Only for who knows that no guard runs and the contactors are open. Raises DeviceError, NoAnswer or ExceptionReply as
     `Rtu` does, and DeviceError when a current flows.
     """
-    from edge_agent.comm_timer import NEVER_TRIPS, Measured
+    from edge_agent.comm_timer import Measured
     from edge_agent.guard.devices.rtu import Rtu
 
     line = Rtu(settings.port, settings.baudrate, settings.unit)
     line.open()
     try:
         _require_zero(line, settings)
-        rule, tripped_s = NEVER_TRIPS, settings.comm_timer_s + MARGIN_S
+        rule = NOTHING
         for trial in TRIALS:
             tell(trial.said)
-            after_s = _tripped_after(line, settings, trial)
-            if after_s is None:
+            if not _trips(line, settings, trial):
                 rule = trial.rule
                 break
-            tripped_s = after_s
         _rest(line)
     finally:
         line.close()
-    return Measured(rule, settings.comm_timer_s, tripped_s, datetime.datetime.now(datetime.UTC).date().isoformat())
+    return Measured(rule, settings.comm_timer_s, dt.datetime.now(dt.UTC).date().isoformat())
 
 
 def _require_zero(line: Rtu, settings: Inverter) -> None:
@@ -127,16 +131,21 @@ def _set_timer(line: Rtu, settings: Inverter) -> None:
     line.write(TIMER, round(settings.comm_timer_s * SECOND))
 
 
-def _tripped_after(line: Rtu, settings: Inverter, trial: Trial) -> float | None:
-    """Start the timer, then do one kind of thing; how long until the trip was seen, None when it did not come."""
+def _trips(line: Rtu, settings: Inverter, trial: Trial) -> bool:
+    """Start the timer, then do nothing but one kind of thing for longer than it runs; whether it tripped."""
+    from edge_agent.guard.devices.rtu import ExceptionReply
+
     _rest(line)
     _set_timer(line, settings)
-    began = time.monotonic()
-    while time.monotonic() < began + settings.comm_timer_s + MARGIN_S:
-        trial.send(line, settings)
-        time.sleep(FRAME_S)
+    until = time.monotonic() + settings.comm_timer_s + MARGIN_S
+    try:
+        while time.monotonic() < until:
+            trial.send(line, settings)
+            time.sleep(FRAME_S)
+    except ExceptionReply:
+        pass  # a trip closes the access to write; the fault word below says whether that was it
     (faults,) = line.read(FAULTS, 1)
-    return time.monotonic() - began if faults & COMM_FAULT else None
+    return bool(faults & COMM_FAULT)
 
 
 def _nothing(_line: Rtu, _settings: Inverter) -> None:
@@ -151,3 +160,11 @@ def _a_write(line: Rtu, _settings: Inverter) -> None:
     from edge_agent.guard.codecs.inverter import SETPOINT
 
     line.write(SETPOINT, 0)
+
+
+TRIALS = (
+    Trial("silence", "never_trips", _nothing),
+    Trial("only reads", "any_frame", _a_read),
+    Trial("writes of the setpoint, 0", "any_write", _a_write),
+    Trial("writes of the timer, 41025", "write41025", _set_timer),
+)

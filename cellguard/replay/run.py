@@ -73,13 +73,14 @@ class Player:
         self.replay = Replay(self._start.now - BASE_S)
 
     def run(self) -> Replay:
-        """Turn through the whole window."""
+        """Turn through the whole window. Until the start the rules see the data, while the supervisor is kept where it was."""
+        state = supervisor_of(self._trip, self._settings, self._start)
         for turn in _turns(self._trip, self._settings):
             if self._start.fresh and turn.now < self._start.now:
                 continue
-            if not self._on and turn.now >= self._start.now:
-                self._on = True
-                self._core.adopt(supervisor_of(self._trip, self._settings, self._start))
+            if not self._on:
+                self._core.adopt(state)
+                self._on = turn.now >= self._start.now
             self._turn(turn)
         return self.replay
 
@@ -98,11 +99,11 @@ class Player:
 
     def _apart(self, now: float) -> bool:
         """Whether the recording has tripped and this run has not: from here on the recorded outputs are another rig's."""
-        in_time = self.replay.tripped is not None and self.replay.apart_s is None
-        if in_time or now <= BASE_S + LATE_S:
+        tripped = self.replay.tripped
+        if now <= BASE_S or (tripped is not None and tripped.t_s <= LATE_S):
             return False
-        if self.replay.apart_s is None:
-            self.replay.apart_s = now - BASE_S
+        if self.replay.apart_s is None and now > BASE_S + LATE_S:
+            self.replay.apart_s = round(now - BASE_S, 3)
         return True
 
     def _as_ordered(self, reading: Reading, now: float) -> Reading:

@@ -21,7 +21,7 @@ BASE_S = 1000.0
 """The replay's clock when the recorded trip was decided; everything else lies around it."""
 WARM_UP_S = 3.0
 """So long the rules see data before the supervisor is put into the state it was in."""
-FOREVER = float("inf")
+FOREVER = 1e9
 _STEADY = frozenset({State.STANDBY, State.READY, State.RUN, State.HOLD, State.LATCHED, State.SERVICE})
 _ARMED = frozenset({State.READY, State.RUN, State.HOLD})
 _ABSENT = frozenset({"stale", "never", "absent"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dbc
+from edge_agent import comm_timer
 from edge_agent.config import EdgeConfig, Limit
 from edge_agent.guard.catalog import Groups, known_signals, module_parts
 from edge_agent.guard.codecs.dbc import groups, load
@@ -88,7 +89,9 @@ def not_fail_safe(config: EdgeConfig) -> list[str]:
     """What `info` must admit: protections of this set-up that are missing or were never measured."""
     found = []
     if config.inverter is not None:
-        found.append("inverter_comm_timer")
+        measured = comm_timer.load(config.node.state_dir)
+        if measured is None or not measured.trusted(config.inverter.comm_timer_s):
+            found.append("inverter_comm_timer")
     if config.arduino is not None and config.arduino.protocol == "v1":
         found.append("arduino_v1")
     if config.relays.mode == "contactor" and config.signals.link_voltage == "none":

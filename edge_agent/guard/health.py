@@ -33,7 +33,7 @@ class Window:
         """p50, p99 and max in ms, the largest since start, and how many there were."""
         ordered = sorted((*self._halves[0], *self._halves[1]))
         if not ordered:
-            return {"count": 0}
+            return {"worst": _ms(self.worst_s), "count": 0}
         return {
             "p50": _ms(ordered[len(ordered) // 2]),
             "p99": _ms(ordered[len(ordered) * 99 // 100]),

@@ -54,6 +54,7 @@ class Parts:
     permit: BoardPermit | None = None
     estop: EstopInput | None = None
     counters: Mapping[str, Callable[[], Mapping[str, object]]] = field(default_factory=dict)
+    footing: Mapping[str, str] = field(default_factory=dict)
     seen: Seen = field(default_factory=Seen)
 
 
@@ -64,7 +65,7 @@ class Loop:
         self._core = core
         self._parts = parts
         self._memory = Memory()
-        self._cycles, self._latencies = Window(), Window()
+        self._cycles, self._latencies, self._confirmations = Window(), Window(), Window()
         self._counts = {"turns": 0, "outputs_failed": 0, "records_failed": 0}
         self._state = ""
         self._beats, self._beat_at = 0, 0.0
@@ -176,9 +177,7 @@ class Loop:
             parts.permit.at(done)
         for answer in actions.answers:
             self._answer(answer, mono_us)
-        for body in actions.events:
-            stamp = body.get("mono_us")
-            parts.link.event(stamp if isinstance(stamp, int) else mono_us, body)
+        self._tell(actions.events, mono_us)
         for name, body in actions.states.items():
             parts.link.state(name, body)
             if name == "state/safety":
@@ -189,6 +188,13 @@ class Loop:
         if done - self._health_at >= HEALTH_S:
             self._health_at = done
             parts.link.state("state/health", self._health(done))
+
+    def _tell(self, events: Sequence[Mapping[str, object]], mono_us: int) -> None:
+        for body in events:
+            stamp, took_ms = body.get("mono_us"), body.get("took_ms")
+            if isinstance(took_ms, int):
+                self._confirmations.add(took_ms / 1000.0, mono_us / 1e6)
+            self._parts.link.event(stamp if isinstance(stamp, int) else mono_us, body)
 
     def _answer(self, answer: Answer, mono_us: int) -> None:
         body = {key: value for key, value in answer._asdict().items() if value is not None}
@@ -222,6 +228,8 @@ class Loop:
         return {
             "cycle_ms": self._cycles.body(),
             "latency_ms": self._latencies.body(),
+            "output_ms": self._confirmations.body(),
+            "footing": dict(parts.footing),
             "ring": parts.link.fill(),
             "rss_kb": self._memory.resident_kb(),
             "counters": {

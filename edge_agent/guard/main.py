@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import gc
 import logging
 import os
-import resource
 import secrets
 import signal
 import threading
@@ -18,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from edge_agent.config import EdgeConfig, fingerprint
-from edge_agent.guard import durable
+from edge_agent.guard import durable, footing
 from edge_agent.guard.board_permit import BoardPermit
 from edge_agent.guard.catalog import catalog, schemas
 from edge_agent.guard.core_settings import Bus, core_settings, not_fail_safe, read_bus
@@ -37,8 +34,6 @@ from shared.errors import ConfigError, Unavailable
 from shared.ipc import HELLO, MAX_PACKET, pack_json
 
 LOCK_NAME = "guard.lock"
-_GC_THRESHOLD = (50_000, 20, 50)
-_LOCK_CURRENT, _LOCK_FUTURE, _LOCK_ON_FAULT = 1, 2, 4
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +52,11 @@ def run(config: EdgeConfig) -> int:
         record, trouble = durable.load(config.node.state_dir)
         if trouble:
             log.critical("%s", trouble)
+        priority = footing.take_priority()
         parts = _parts(config, bus, rig(config, bus), stack)
         loop = Loop(Core(settings, record, time.monotonic()), parts)
         _on_signals(loop)
-        _settle_memory()
+        parts.footing = {"priority": priority, "memory": footing.settle_memory()}
         parts.notifier.ready()
         log.info("guard runs: %d modules in the DBC, profile %s", len(bus.groups), settings.profile)
         return loop.run()
@@ -161,17 +157,3 @@ def _on_signals(loop: Loop) -> None:
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _frame: loop.stop(signal.Signals(got).name))
-
-
-def _settle_memory() -> None:
-    """What lives for ever is not looked at by the collector again, and is not swapped out where that is allowed."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLD)
-    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY:
-        # with a finite limit a lock that succeeds now makes a later allocation fail
-        log.info("memory is not locked: LimitMEMLOCK=infinity allows it")
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    locked = libc.mlockall(_LOCK_CURRENT | _LOCK_FUTURE | _LOCK_ON_FAULT) == 0
-    log.info("memory is %s", "locked" if locked else f"not locked ({os.strerror(ctypes.get_errno())})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 STEP_US = 500_000
@@ -13,6 +14,11 @@ _STEPPED_US = 60_000_000
 _TIME_ERROR = 5
 _TIMEX_BYTES = 1024
 _TRIES = 3
+_RTC = Path("/sys/class/rtc/rtc0/hctosys")
+PLAUSIBLE_US = 1_735_689_600_000_000
+"""2025: a clock that says less was never set."""
+_WAIT_US, _WAIT_LONG_US = 120_000_000, 600_000_000
+"""After so long since boot a clock that nothing set is believed after all; a clock before 2025 gets longer."""
 
 
 class Reading(NamedTuple):
@@ -28,6 +34,14 @@ def read_kernel() -> Reading:
     tries = [_both() for _ in range(_TRIES)]
     _, mono_us, real_us = min(tries)
     return Reading(mono_us, real_us, _is_synced())
+
+
+def set_from_rtc() -> bool:
+    """Whether the kernel took the time from a real-time clock at boot; a Raspberry Pi before the 5 has none."""
+    try:
+        return _RTC.read_text(encoding="ascii").strip() == "1"
+    except OSError:
+        return False
 
 
 def _both() -> tuple[int, int, int]:
@@ -47,7 +61,10 @@ def _is_synced() -> bool:
 class Clock:
     """The anchor between the two clocks: `offset_us`, and `state` as `status` says it. One thread samples, any may read."""
 
-    def __init__(self, first: Reading) -> None:
+    def __init__(self, first: Reading, *, from_rtc: bool = True) -> None:
+        self._from_rtc = from_rtc
+        self.was_set = first.synced
+        self._uptime_us = first.mono_us
         self.offset_us = first.real_us - first.mono_us
         self._stepped_at_us: int | None = None
         self.state = "synced" if first.synced else "unsynced"
@@ -62,8 +79,19 @@ class Clock:
             self.steps += 1
         else:
             self.offset_us += max(-_SLEW_US, min(_SLEW_US, error_us))
+        self.was_set = self.was_set or reading.synced or self.steps > 0
+        self._uptime_us = reading.mono_us
         recently = self._stepped_at_us is not None and reading.mono_us - self._stepped_at_us < _STEPPED_US
         self.state = "stepped" if recently else "synced" if reading.synced else "unsynced"
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether records should wait because the clock is about to be set: not for ever, and not where an RTC set it."""
+        if self.was_set:
+            return False
+        if self._uptime_us + self.offset_us < PLAUSIBLE_US:
+            return self._uptime_us < _WAIT_LONG_US
+        return not self._from_rtc and self._uptime_us < _WAIT_US
 
     def wall_us(self, mono_us: int) -> int:
         """Unix µs of a moment of CLOCK_MONOTONIC."""

@@ -265,7 +265,7 @@ class Front:
             parts.recorder.put(OwnEvent("alarm", alarm))
             self._retain_alarm(alarm)
         parts.guard.send(ipc.pack_json(ipc.LINK_STATE, {"broker": parts.mqtt.connected, "dropped": drops}), now)
-        parts.mqtt.retain(f"{parts.root}/state/health", self._health(drops))
+        parts.mqtt.retain(f"{parts.root}/state/health", self._health(drops), urgent=False)
 
     def _retain_alarm(self, alarm: Mapping[str, object]) -> None:
         self._parts.mqtt.retain(f"{self._parts.root}/alarm/{alarm['alarm']}", orjson.dumps(alarm))

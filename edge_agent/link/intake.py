@@ -89,6 +89,7 @@ class Intake:
         self._received = highest
         self._early = set(early)
         self._last_us = dict(last_us)
+        self.ahead_us: dict[str, int] = {}
         self._names: list[str] = []
         self._rows: list[Rows] = []
         self._gaps = 0
@@ -196,17 +197,27 @@ class Intake:
         times = [mono + offset_us for mono in mono_us]
         last = self._last_us.get(name, 0)
         if times[0] <= last or any(after <= before for before, after in pairwise(times)):
-            times = self._clamped(times, last)
+            times = self._ahead(name, times, last)
+        else:
+            self.ahead_us.pop(name, None)
         self._last_us[name] = times[-1]
         return Batch(name, rows.signals, times, values, bad)
 
-    def _clamped(self, times: list[int], last: int) -> list[int]:
-        clamped = []
+    def _ahead(self, name: str, times: list[int], last: int) -> list[int]:
+        """The clock went back behind what is recorded: go on from there at half speed until it has caught up."""
+        found, before = [], times[0]
+        ahead_us = self.ahead_us.get(name, 0)
         for time_us in times:
-            last = max(time_us, last + 1)
-            self.counts["times_clamped"] += last != time_us
-            clamped.append(last)
-        return clamped
+            ahead_us = max(0, ahead_us - max(0, time_us - before) // 2, last + 1 - time_us)
+            before, last = time_us, time_us + ahead_us
+            found.append(last)
+        self.counts["times_ahead"] += len(times)
+        self.ahead_us[name] = ahead_us
+        return found
+
+    def follow(self, last_us: Mapping[str, int]) -> None:
+        """What is recorded ends here: waiting messages were given their times."""
+        self._last_us = dict(last_us)
 
     @property
     def last_us(self) -> dict[str, int]:

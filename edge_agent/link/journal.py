@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from edge_agent.link.intake import Intake
 from edge_agent.link.jobs import Durable, OwnEvent
 from edge_agent.link.spool import QUARANTINED, Commit, Dropped, Entry, Lane, Spool
 from edge_agent.link.stamps import in_wall_time
+from edge_agent.link.waiting import Anchor
 
 _SEGMENT = 128
 """Messages dropped at once when the spool is full."""
@@ -43,6 +45,7 @@ class Journal:
         # only what is durable counts: rows of a commit that failed come again, with the times they had
         self._last_us = spool.last_times()
         self._intake: Intake | None = None
+        self._offset_us = clock.offset_us
         self.own: list[OwnEvent] = []
         self.counts: Counter[str] = Counter()
 
@@ -60,7 +63,8 @@ class Journal:
         """A guard has connected: go on with its session, or end every other one and begin it. Flush before."""
         if self._intake is None or self._intake.session != session:
             self._close_intake()
-            self._intake = Intake(session, *self._spool.numbers(session), self._last_us, self.counts)
+            last_us = {} if self._clock.doubtful else self._last_us
+            self._intake = Intake(session, *self._spool.numbers(session), last_us, self.counts)
             self._end_others(session)
         self._intake.describe(sources)
 
@@ -74,12 +78,15 @@ class Journal:
 
     def commit_events(self) -> None:
         """Events do not wait for the batch: they become durable ahead of the rows before them."""
+        waits = self._waits()
         events = self._intake.take_events() if self._intake is not None else []
         own = list(self.own)
         bodies = [OwnEvent(event.kind, {**event.body, "mono_us": event.mono_us}) for event in events] + own
         entries = tuple(self._entry(body, index) for index, body in enumerate(bodies))
         session = self._intake.session if self._intake is not None and events else ""
-        self._spool.commit(Commit(entries, session, early=tuple(event.number for event in events), own=len(own)))
+        self._spool.commit(
+            Commit(entries, session, early=tuple(event.number for event in events), own=len(own), waits=waits)
+        )
         del self.own[: len(own)]
 
     def flush(self) -> tuple[Durable | None, list[int]]:
@@ -89,22 +96,40 @@ class Journal:
         intake = self._intake
         if intake is None:
             return None, []
-        holes = [gaps.hole(intake.session, skipped) for skipped in intake.take_skipped(self._clock.offset_us)]
+        waits = self._waits()
+        holes = [gaps.hole(intake.session, skipped) for skipped in intake.take_skipped(self._offset_us)]
         entries = [self._entry(record, index) for index, record in enumerate(holes)]
         telemetry = self._telemetry(intake)
         numbers = intake.numbers()
         if not entries and not telemetry and numbers.highest <= self._spool.numbers(intake.session)[0]:
             return None, []
-        commit = Commit((*entries, *telemetry), numbers.session, numbers.highest, gaps=numbers.gaps, own=len(holes))
+        commit = Commit(
+            (*entries, *telemetry), numbers.session, numbers.highest, gaps=numbers.gaps, own=len(holes), waits=waits
+        )
         self._spool.commit(commit)
-        self._last_us = intake.last_us
+        if waits is None:
+            self._last_us = intake.last_us
         return Durable(numbers.session, numbers.highest), [entry.seq for entry in telemetry]
+
+    def _waits(self) -> Anchor | None:
+        """By which anchor records get provisional times; None once the clock is believed, and then all that waited goes."""
+        self._offset_us = self._clock.offset_us  # the one of this whole commit: the clock may be set at any moment
+        now = Anchor(self._settings.boot, self._offset_us)
+        if self._clock.doubtful:
+            return now
+        rebased = self._spool.rebase(now, was_set=self._clock.was_set)
+        if rebased:
+            self.counts["messages_rebased"] += rebased
+            self._last_us = self._spool.last_times()
+            if self._intake is not None:
+                self._intake.follow(self._last_us)
+        return None
 
     def _close_intake(self) -> None:
         """The session of before is over: what it left unexplained is told now."""
         before = self._intake
         if before is not None:
-            left = before.take_skipped(self._clock.offset_us, at_once=True)
+            left = before.take_skipped(self._offset_us, at_once=True)
             self.own += [gaps.hole(before.session, skipped) for skipped in left]
 
     def quarantined(self, lane: Lane, refused: Sequence[tuple[int, str]]) -> None:
@@ -122,9 +147,10 @@ class Journal:
             self._spool.commit(Commit(tuple(entries), own=len(entries), ended=tuple(ended)))
 
     def _telemetry(self, intake: Intake) -> list[Entry]:
-        head = Head(self._spool.id, self._settings.boot, self._clock.state)
+        whole = Head(self._spool.id, self._settings.boot, self._clock.state)
         entries: list[Entry] = []
-        for batch in intake.take_rows(self._clock.offset_us):
+        for batch in intake.take_rows(self._offset_us):
+            head = whole._replace(clock="stepped") if batch.source in intake.ahead_us else whole
             for part, payload in encode_split(head, self._spool.next_seq("tele") + len(entries), batch):
                 seq = self._spool.next_seq("tele") + len(entries)
                 times = part.times_us
@@ -132,9 +158,9 @@ class Journal:
         return entries
 
     def _entry(self, event: OwnEvent, offset: int) -> Entry:
-        body = in_wall_time(event.body, self._clock.offset_us)
+        body = in_wall_time(event.body, self._offset_us)
         ts = body.pop("ts", None)
-        ts = ts if isinstance(ts, int) else self._clock.now_us()
+        ts = ts if isinstance(ts, int) else time.monotonic_ns() // 1000 + self._offset_us
         if "lane" in body:  # guard's own gap records say so; here it is the message's lane
             body["of"] = body.pop("lane")
         seq = self._spool.next_seq("event") + offset

@@ -36,10 +36,9 @@ _MB = 1_000_000
 
 def run(config: EdgeConfig) -> int:
     """Run link until SIGTERM or SIGINT; returns the exit code. Raises ConfigError on an unreadable key or password."""
-    session = secrets.token_hex(4)
-    root = topics.node_root(config.node.site, config.node.name)
+    session, root = secrets.token_hex(4), topics.node_root(config.node.site, config.node.name)
     collectors = {f"{topics.collector_root(config.node.site, name)}/status": name for name in config.mqtt.receipts_from}
-    clock, inbox = Clock(clocks.read_kernel()), Inbox(root, collectors)
+    clock, inbox = Clock(clocks.read_kernel(), from_rtc=clocks.set_from_rtc()), Inbox(root, collectors)
 
     def last_words(why: str) -> bytes:
         return offline(session, Moment(0.0, clock.now_us(), clock.state, (why,)))
@@ -55,7 +54,7 @@ def run(config: EdgeConfig) -> int:
         record_settings(config),
         clock,
         publish=lambda topic, payload: mqtt.publish(f"{root}/{topic}", payload),
-        room=lambda: mqtt.room() - _ROOM_FOR_ANSWERS,
+        room=lambda: mqtt.bulk_room(_ROOM_FOR_ANSWERS),
         tell=inbox.report,
     )
     desk = CommandDesk(session, lambda: f"mqtt-{secrets.token_hex(6)}")
@@ -70,7 +69,9 @@ def run(config: EdgeConfig) -> int:
         mqtt=mqtt,
         desk=desk,
         reception=Reception(root, desk, clock, mqtt, recorder.put),
-        mirror=Mirror(clock, version(), lambda topic, body, qos: mqtt.retain(f"{root}/{topic}", body, qos=qos)),
+        mirror=Mirror(
+            clock, version(), lambda topic, body, qos: mqtt.retain(f"{root}/{topic}", body, qos=qos, urgent=qos > 0)
+        ),
     )
     return live(parts, last_words)
 

@@ -11,16 +11,17 @@ CALM_S = 30.0
 
 
 class Watch(NamedTuple):
-    """One alarm: its id, the counter of `state/health` it watches, and what growing means."""
+    """One alarm: its id, the counter of `state/health` it watches, what growing means, and whether `status` says so too."""
 
     alarm: str
     counter: str
     meaning: str
+    in_status: bool = True
 
 
 WATCHES = (
     Watch("link.client_taken_over", "mqtt_taken_over", "another program uses this node's client id at the broker"),
-    Watch("link.spool_error", "spool_errors", "the spool cannot be written"),
+    Watch("link.spool_error", "spool_errors", "the spool cannot be written", in_status=False),
     Watch("link.spool_full", "messages_dropped", "the spool is full: the oldest telemetry is given up"),
     Watch("link.recorder_behind", "packets_postponed", "the disk is too slow: guard keeps its records meanwhile"),
     Watch("link.events_lost", "own_events_lost", "link's own events could not be kept"),
@@ -67,7 +68,8 @@ class OwnAlarms:
     @property
     def why(self) -> tuple[str, ...]:
         """A sentence for each that is active, for `status`."""
-        return tuple(watch.meaning for watch in WATCHES if self._seen[watch.alarm].grew_at is not None)
+        active = (watch for watch in WATCHES if self._seen[watch.alarm].grew_at is not None)
+        return tuple(watch.meaning for watch in active if watch.in_status)
 
 
 def _body(watch: Watch, state: str, count: int, since: int, ts: int) -> dict[str, object]:

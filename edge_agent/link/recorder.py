@@ -166,18 +166,20 @@ class Recorder:
             self._box.finish(self._open.spool, self._clock.now_us())
 
     def _begin(self) -> None:
+        aside = None
         if self._broken:  # found while it was open: opening it again would only find it again
             self._broken = False
-            spool_file.set_aside(self._settings.path)
+            aside = spool_file.set_aside(self._settings.path)
         self._open = opened = _Open(self._settings, self._clock)
         spool = opened.spool
+        aside = aside or spool.set_aside
         opened.journal.own, self._own = self._own, []
         if self._full:
             self._full = False
             self._counts["history_dropped"] += spool.drop_settled(_HISTORY_FOR_ROOM)
-        if spool.set_aside is not None:
+        if aside is not None:
             self._counts["spools_set_aside"] += 1
-            opened.journal.own.append(gaps.spool_set_aside(spool.set_aside.name, self._clock.now_us()))
+            opened.journal.own.append(gaps.spool_set_aside(aside.name, self._clock.now_us()))
         self._tell(Opened(spool.id, spool.open_sessions(), spool.commands(), self._missed))
         self._missed = False
 

@@ -14,15 +14,15 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from edge_agent.link import spool_file
+from edge_agent.link import spool_file, waiting
+from edge_agent.link.waiting import Anchor
 
 Lane = Literal["tele", "event"]
 LANES: tuple[Lane, ...] = ("event", "tele")
 PENDING, RELEASED, QUARANTINED = 0, 1, 2
-_TIME_OF = "time:"
 
 
-_INSERT = "INSERT INTO messages (lane, seq, source, rows, t_from, t_to, state, payload) VALUES (?, ?, ?, ?, ?, ?, 0, ?)"
+_INSERT = "INSERT INTO messages (lane, seq, source, rows, t_from, t_to, state, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _SETTLE = (
     "UPDATE messages SET state = ? WHERE lane = ? AND seq = ? AND state = 0 RETURNING seq, source, rows, t_from, t_to"
 )
@@ -59,6 +59,7 @@ class Commit:
         early: numbers above `highest` that are durable already (events do not wait for the batch).
         gaps: numbers that will never come.
         ended: guard sessions that are over, as `unfinished` told them.
+        waits: the clock is not set yet: the entries' times come from this anchor, and they are not sent before `rebase`.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -68,6 +69,7 @@ class Commit:
     gaps: int = 0
     own: int = 0
     ended: tuple[Ended, ...] = ()
+    waits: Anchor | None = None
 
 
 class Dropped(NamedTuple):
@@ -114,24 +116,33 @@ class Spool:
     def commit(self, commit: Commit) -> None:
         """Make it durable: when this returns the numbers may be released by the guard."""
         with self._transaction():
-            self._insert(commit.entries, own=commit.own)
+            self._insert(commit.entries, own=commit.own, state=PENDING if commit.waits is None else waiting.WAITING)
+            if commit.waits is not None and commit.entries:
+                waiting.note(self._db, commit.waits)
             if commit.session:
                 self._number(commit)
             for session in commit.ended:
                 self._end(session)
             self._add(gaps=commit.gaps)
 
-    def _insert(self, entries: Sequence[Entry], *, own: int) -> None:
+    def _insert(self, entries: Sequence[Entry], *, own: int, state: int = PENDING) -> None:
         for entry in entries:
-            self._db.execute(_INSERT, entry)
+            self._db.execute(_INSERT, (*entry[:-1], state, entry.payload))
             self._next[entry.lane] = entry.seq + 1
         for lane in {entry.lane for entry in entries}:
             self._db.execute("UPDATE meta SET value = ? WHERE key = ?", (str(self._next[lane] - 1), f"last_{lane}"))
         self._db.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-            [(_TIME_OF + entry.source, str(entry.t_to)) for entry in entries if entry.lane == "tele"],
+            [(waiting.TIME_OF + e.source, str(e.t_to)) for e in entries if e.lane == "tele" and state == PENDING],
         )
         self._add(own=own, spooled=sum(entry.rows for entry in entries))
+
+    def rebase(self, now: Anchor, *, was_set: bool) -> int:
+        """The clock is believed now: give what waits for it its times. Returns how many messages there were."""
+        if not waiting.any_waits(self._db):
+            return 0
+        with self._transaction():
+            return waiting.rebase(self._db, now, was_set=was_set)
 
     def _end(self, ended: Ended) -> None:
         self._db.execute("DELETE FROM early WHERE session = ?", (ended.session,))
@@ -171,7 +182,7 @@ class Spool:
     def drop_settled(self, messages: int) -> int:
         """Forget the oldest settled messages (they are stored elsewhere); returns how many there were."""
         return self._db.execute(
-            "DELETE FROM messages WHERE rowid IN (SELECT rowid FROM messages WHERE state > 0 ORDER BY rowid LIMIT ?)",
+            "DELETE FROM messages WHERE rowid IN (SELECT rowid FROM messages WHERE state IN (1, 2) ORDER BY rowid LIMIT ?)",
             (messages,),
         ).rowcount
 
@@ -235,8 +246,8 @@ class Spool:
 
     def last_times(self) -> dict[str, int]:
         """The latest time of each source's telemetry ever spooled (Unix µs): what comes next must be later."""
-        rows = self._db.execute("SELECT key, value FROM meta WHERE key GLOB ?", (f"{_TIME_OF}*",))
-        return {key.removeprefix(_TIME_OF): int(value) for key, value in rows}
+        rows = self._db.execute("SELECT key, value FROM meta WHERE key GLOB ?", (f"{waiting.TIME_OF}*",))
+        return {key.removeprefix(waiting.TIME_OF): int(value) for key, value in rows}
 
     def commands(self) -> dict[str, dict[str, object]]:
         """The remembered commands: id → first answer, oldest first."""

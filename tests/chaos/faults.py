@@ -73,6 +73,15 @@ def half_open(scene: Scene) -> str:
     return f"half-open {name}"
 
 
+def slow(scene: Scene) -> str:
+    """16 kbit/s for a while: less than is produced."""
+    name = scene.random.choice(("link", "collector"))
+    scene.rig.wires[name].slow(2000)
+    _pause.wait(scene.random.uniform(1.0, 5.0))
+    scene.rig.wires[name].slow(0)
+    return f"slow {name}"
+
+
 def disk_full(scene: Scene) -> str:
     """Writes of one program fail, as on a full disk."""
     name = scene.random.choice(("link", "collector"))
@@ -83,13 +92,14 @@ def disk_full(scene: Scene) -> str:
 
 @contextmanager
 def _quota(pid: int) -> Iterator[None]:
+    unlimited = resource.RLIM_INFINITY
+    with contextlib.suppress(ProcessLookupError):  # it may be dead at this moment
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, unlimited))
     try:
-        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
         yield
-    except ProcessLookupError:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
 
 
 def store_trouble(scene: Scene) -> str:
@@ -115,7 +125,7 @@ def store_trouble(scene: Scene) -> str:
     return "store locked"
 
 
-OTHERS: tuple[Callable[[Scene], str], ...] = (freeze, cut, half_open, disk_full, store_trouble)
+OTHERS: tuple[Callable[[Scene], str], ...] = (freeze, cut, half_open, slow, disk_full, store_trouble)
 
 
 def programme(random: Random, kills: int, others: int) -> list[Callable[[Scene], str]]:

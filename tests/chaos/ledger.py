@@ -123,7 +123,7 @@ def _missing(source: str, rows: Rows, answers: list[float], ends: Ends) -> Verdi
             taken.add(index)
         elif any(first <= at <= last for first, last in excused):
             unknown += 1
-        elif any(abs(at - other) < _BUNCHED_S for other in answers[max(0, number - 2) : number + 3] if other != at):
+        elif sum(abs(at - other) < _BUNCHED_S for other in answers[max(0, number - 2) : number + 3]) > 1:
             bunched += 1
         else:
             near = [round(time - at, 3) for time in times[max(0, nearest - 2) : nearest + 4]]

@@ -87,7 +87,7 @@ class Rig:
                 process.send_signal(number)
         return time.monotonic()
 
-    def end(self, name: str, seconds: float = 10.0) -> int | None:
+    def end(self, name: str, seconds: float = 20.0) -> int | None:
         """SIGTERM, and not started again; its exit code, None when it had to be killed."""
         with self._lock:
             self._stopped.add(name)

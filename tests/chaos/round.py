@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
 import tempfile
 import threading
 import time
@@ -22,7 +23,7 @@ from tests.chaos.rig import CELLS, MODULES, Rig, until
 
 BUCKET = "chaos"
 DRAIN_S = 40.0
-_SETTLE_S, _WIGGLE_S = 2.0, 0.15
+_SETTLE_S, _WIGGLE_S, _CURRENT_S = 2.0, 0.15, 3.0
 
 
 class Result(NamedTuple):
@@ -129,6 +130,8 @@ def _judged(scene: faults.Scene) -> Result:
     if scene.front is not None:
         scene.front.faults.clear()
     wrong = []
+    # what only a guard's memory holds ends with it: link must have caught up before
+    until(lambda: time.time() - _newest(state) < _CURRENT_S, "link to catch up with guard", DRAIN_S)
     ended = time.monotonic()
     rig.end("guard")
     trace = rig.ask(trace="can", since=0.0)["trace"]
@@ -171,6 +174,15 @@ def _empty_for(spool: Path, seconds: float) -> Callable[[], bool]:
         return time.monotonic() - since > seconds
 
     return look
+
+
+def _newest(spool: Path) -> float:
+    """Unix time of the newest row in the spool."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{spool.as_uri()}?mode=ro", uri=True, timeout=2.0)) as db:
+            return float(db.execute("SELECT max(t_to) FROM messages WHERE lane = 'tele'").fetchone()[0] or 0) / 1e6
+    except sqlite3.Error:
+        return 0.0
 
 
 def _spooled(path: Path) -> int:

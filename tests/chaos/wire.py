@@ -1,4 +1,4 @@
-"""A TCP relay before the broker that can be cut (connections reset, none taken) or made half-open (nothing passes, nothing ends)."""
+"""A TCP relay before the broker that can be cut (connections reset), made half-open (nothing passes, nothing ends) or slow."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ class Wire:
     def __init__(self, target: int) -> None:
         self._target = target
         self._loop = asyncio.new_event_loop()
-        self._passes = asyncio.Event()
+        self._passes, self._quick = asyncio.Event(), asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(("127.0.0.1", 0))
         self._refuses = False
+        self._rate = 0
         self.port: int = self._listener.getsockname()[1]
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wire", daemon=True)
@@ -41,6 +42,11 @@ class Wire:
     def hole(self) -> None:
         """Take connections and bytes, deliver none."""
         self._loop.call_soon_threadsafe(self._passes.clear)
+
+    def slow(self, bytes_per_s: int) -> None:
+        """Carry no more than this each way; 0: as fast as it goes."""
+        self._rate = bytes_per_s
+        self._loop.call_soon_threadsafe(self._quick.clear if bytes_per_s else self._quick.set)
 
     def close(self) -> None:
         """End the thread and every connection."""
@@ -105,7 +111,10 @@ class Wire:
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
-            while data := await source.read(_CHUNK):
+            while data := await source.read(min(_CHUNK, self._rate // 10 or _CHUNK)):
                 await self._passes.wait()
+                if self._rate:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._quick.wait(), len(data) / self._rate)
                 sink.write(data)
                 await sink.drain()

@@ -35,8 +35,8 @@ def telemetry(
 
 
 def gap(seq: int, ts: int) -> Record:
-    body = {"of": "tele", "from": 3, "to": 4, "reason": "spool full", "spool": "a1b2c3d4", "lane": "event", "seq": seq,
-            "ts": ts, "kind": "gap"}  # fmt: skip
+    body = {"of": "tele", "from": 3, "to": 4, "rows": 9, "t_from": T0 - 6_000_000, "t_to": T0 - 4_000_000}
+    body |= {"reason": "spool full", "spool": "a1b2c3d4", "lane": "event", "seq": seq, "ts": ts, "kind": "gap"}
     return ingest("cellguard/v1/lab/rig-1/event/gap", orjson.dumps(body))
 
 
@@ -88,7 +88,10 @@ def test_csv_is_every_value_as_it_was_sent_in_the_order_of_time(archive: Path) -
     times = [int(line.split(",")[0]) for line in lines[1:]]
     assert times == sorted(times)
     assert len(lines) == 1 + 4 + 3 + 6 + 4 + 1
-    assert result.stderr == "note: 1 gap records: samples are missing there\n"
+    assert result.stderr == (
+        "note: 1 gap records: samples are missing there\n"
+        "  gap: tele 3..4 (9 rows), 2026-11-22 11:05:50Z to 2026-11-22 11:05:52Z: spool full\n"
+    )
 
 
 def test_a_spool_exports_the_same_as_the_archive(archive: Path, spool: Path) -> None:

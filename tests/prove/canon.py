@@ -8,12 +8,12 @@ from edge_agent.guard.model import Level, State
 from edge_agent.guard.safety.sequences import connecting
 from edge_agent.guard.safety.state import Supervisor
 
-from tests.prove.plant import ALL, DEAD, LIVE, MAINS, TICK_S, Model, World
+from tests.prove.plant import ALL, DEAD, LIVE, MAINS, STALLED, TICK_S, Model, World
 
 PER_S = round(1 / TICK_S)
 FINE_S, LINK_WATCH_S, BROKER_S, OVERRUNS_S, COOLING_S, REST_S = 30, 10, 10, 60, 300, 30
 WELD_B_S = 16
-RELEVANT = frozenset({State.READY, State.RUN, State.HOLD})
+ENERGISED = frozenset({State.CONNECTING, State.READY, State.RUN, State.HOLD})
 STATES = {state: number for number, state in enumerate(State)}
 
 
@@ -67,7 +67,7 @@ class Canon:
         plant = self._plant(world, now, clocks)
         if state is None or world.agent == DEAD:
             return plant, clocks.jump
-        key = plant + self._senses(world, now) + self._agent(state, world, now, clocks)
+        key = plant + self._senses(world, now, state.phase.state in ENERGISED) + self._agent(state, world, now, clocks)
         if self._details:
             key += self._optional(state, now, clocks)
         return key, clocks.jump
@@ -76,7 +76,7 @@ class Canon:
         closed = world.closed
         watched = world.agent == LIVE
         feeding = now - world.fed_t < TICK_S
-        danger = age(now, world.danger_t, 20 if world.pins_stuck else 10) if closed else world.danger_t is not None
+        danger = age(now, world.danger_t, 20 if world.pins_stuck else 10) if closed else 0
         if closed and world.welded & MAINS == MAINS and world.danger_t is not None:
             danger = 30 + clocks.coarse(age(now, world.danger_t, 999), WELD_B_S)
         return (
@@ -87,21 +87,21 @@ class Canon:
             world.new_session, age(world.mute_until, now, 3) if world.mute_until > now else -1,
             world.register, age(now, world.timer_t, 5) if world.register else 9,
             world.current, world.link, world.dirty, world.record.armed, bool(world.record.latches), danger,
-            age(now, world.lost_t, 17) if closed else world.lost_t is not None,
-            age(now, world.zero_t, 7) if world.current else world.zero_t is not None,
+            (age(now, world.lost_t, 18) + 5) // 6 if closed else 0,
+            age(now, world.zero_t, 6) if world.current else 0,
             age(now, world.live_t, 10) if closed else 0,
             age(now, world.started_t, 18), world.asked, world.crashed and not watched,
         )  # fmt: skip
 
     @staticmethod
-    def _senses(world: World, now: float) -> tuple[Any, ...]:
+    def _senses(world: World, now: float, energised: bool) -> tuple[Any, ...]:
         seen, board, current, link = world.inverter, world.board, world.current_sample, world.link_sample
         return (
             world.can_fresh, age(now, world.can_since, 2), world.danger_seen, world.line_fresh,
             age(now, world.line_since, 2), age(now, seen.t, 3), seen.mode, seen.setpoint,
             current and current.value, link and link.value, world.port_open, world.usb_fresh, age(now, world.usb_since, 2),
-            age(now, board.t, 8), board.boot == world.boot, board.armed, board.held, board.pins and int(board.pins) & ALL,
-            age(now, world.wrong_t, 16), now - world.refused_t <= 1.0 and world.current, age(now, world.late_line_t, 2), age(now, world.late_usb_t, 2),
+            age(now, board.t, 8 if energised else 3), board.boot == world.boot, board.armed, board.held, board.pins and int(board.pins) & ALL,
+            (age(now, world.wrong_t, 16) + 3) // 4, now - world.refused_t <= 1.0 and world.current, age(now, world.late_line_t, 2), age(now, world.late_usb_t, 2),
         )  # fmt: skip
 
     def _agent(self, state: Supervisor, world: World, now: float, clocks: Clocks) -> tuple[Any, ...]:
@@ -122,9 +122,10 @@ class Canon:
             bool(outputs.boot), age(now, outputs.wrong_since, 3),
             (programme.step, int((programme.elapsed_s + now - programme.resumed) * PER_S)) if running
             else (programme.step, programme.elapsed_s) if programme.state == "paused" else 0,
-            state.vault.record.armed, state.vault.written < state.vault.ticket, state.vault.failed, len(watch.overruns),
+            state.vault.record.armed, where is State.CONNECTING and state.vault.written < state.vault.ticket, state.vault.failed, len(watch.overruns),
             None if watch.link is None else clocks.coarse(age(now, watch.link.opened, 99), LINK_WATCH_S),
-            len(latches[:2]), any(latch.level is Level.CRITICAL for latch in latches),
+            age(now, state.turned, 8) if world.agent == STALLED else 0,
+            bool(latches), any(latch.level is Level.CRITICAL for latch in latches),
             clocks.coarse(age(now, watch.fine_since, 999), FINE_S) if latches else watch.fine_since is None,
             clocks.coarse(age(now, world.fine_t, 999), FINE_S) if latches else 0,
         )  # fmt: skip
@@ -138,7 +139,8 @@ class Canon:
             return (
                 0 if phase.step else age(now, phase.since, self._wait), phase.origin is State.BOOT, phase.step,
                 age(now, phase.step_since, 9 if world.board.seq == 0 else 3) if phase.step == 2 else 0, phase.tries,
-                phase.calm, sample is not None and phase.calm_seq == sample.seq, phase.mark_v if phase.step < 2 else 0,
+                0 if phase.step else phase.calm, not phase.step and sample is not None and phase.calm_seq == sample.seq,
+                phase.mark_v if phase.step < 2 else 0,
             )  # fmt: skip
         if where is State.CONNECTING and self._rows:
             row = self._rows[phase.step]

@@ -6,13 +6,13 @@ import gc
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, process_time
 
 from edge_agent.guard.model import State
 
 from tests.prove.canon import Canon
 from tests.prove.edges import Edge, Node, environment, jump, root, tick
-from tests.prove.moves import ASKS, MOVES, WORTHWHILE, Move, faults
+from tests.prove.moves import ASKS, MOVES, WORTHWHILE, Move
 from tests.prove.plant import DEAD, LIVE, Model
 from tests.prove.properties import PROPERTIES
 
@@ -46,6 +46,7 @@ class Found:
     violated: str = ""
     what: str = ""
     trace: list[str] = field(default_factory=list)
+    per_fault: list[int] = field(default_factory=list)
 
 
 class Search:
@@ -56,7 +57,7 @@ class Search:
         self._canon = Canon(domain.model, domain.details)
         self._moves = [move for kind in domain.kinds for move in MOVES[kind]]
         self._ids: dict[tuple[object, ...], int] = {}
-        self._nodes: list[tuple[int, Node, int]] = []
+        self._waiting: list[list[tuple[int, Node, int]]] = [[] for _ in range(domain.most_faults + 1)]
         self._parents, self._labels = array("i"), list[str]()
         self.sources, self.targets = array("i"), array("i")
         self.marks = bytearray()
@@ -67,19 +68,25 @@ class Search:
         began = perf_counter()
         gc.disable()
         try:
-            self._add(root(self.domain.model), -1, "start")
-            while self._nodes and not self.found.violated:
-                layer, self._nodes = self._nodes, []
-                for number, node, skip in layer:
-                    if not self._expand(number, node, skip):
-                        break
+            self._add(root(self.domain.model), -1, "start", 0)
+            for used in range(len(self._waiting)):
+                self._exhaust(used)
+                self.found.per_fault.append(len(self._ids))
         finally:
             gc.enable()
         self.found.states, self.found.transitions = len(self._ids), len(self.sources)
         self.found.seconds = perf_counter() - began
         return self.found
 
-    def _add(self, node: Node, parent: int, label: str) -> int:
+    def _exhaust(self, used: int) -> None:
+        """Everything that is reached with so many faults and not with fewer."""
+        while self._waiting[used] and not self.found.violated:
+            layer, self._waiting[used] = self._waiting[used], []
+            for number, node, skip in layer:
+                if not self._expand(number, node, skip, used):
+                    break
+
+    def _add(self, node: Node, parent: int, label: str, used: int) -> int:
         key, skip = self._canon.key(node.state, node.world, node.now)
         number = self._ids.get(key)
         if number is None:
@@ -87,27 +94,27 @@ class Search:
             self._parents.append(parent)
             self._labels.append(label)
             self.marks.append(mark_of(node))
-            self._nodes.append((number, node, skip))
+            self._waiting[used].append((number, node, skip))
         if parent >= 0:
             self.sources.append(parent)
             self.targets.append(number)
         return number
 
-    def _expand(self, number: int, node: Node, skip: int) -> bool:
+    def _expand(self, number: int, node: Node, skip: int, used: int) -> bool:
         model = self.domain.model
-        present = faults(node.world)
         for move in self._moves:
-            if (move.counts and present >= self.domain.most_faults) or not move.may(node.world, node.state):
+            after = used + move.counts
+            if after > self.domain.most_faults or not move.may(node.world, node.state):
                 continue
-            if not self._take(number, environment(model, node, move)):
+            if not self._take(number, environment(model, node, move), after):
                 return False
         edge = tick(model, node)
-        if not self._take(number, edge):
+        if not self._take(number, edge, used):
             return False
         if skip and self.targets[-1] == number:
             self.found.jumps += 1
-            self._add(jump(node, skip), number, f"+{skip}")
-        return all(self._take(number, tick(model, node, ask)) for ask in self._asks(node))
+            self._add(jump(node, skip), number, f"+{skip}", used)
+        return all(self._take(number, tick(model, node, ask), used) for ask in self._asks(node))
 
     def _asks(self, node: Node) -> Iterator[str]:
         state = node.state
@@ -117,8 +124,8 @@ class Search:
             return
         yield from ASKS if self.domain.commands == "all" else WORTHWHILE[state.phase.state]
 
-    def _take(self, number: int, edge: Edge) -> bool:
-        self._add(edge.after, number, edge.move)
+    def _take(self, number: int, edge: Edge, used: int) -> bool:
+        self._add(edge.after, number, edge.move, used)
         for name, judge in PROPERTIES.items():
             what = judge(edge)
             if what:

@@ -253,12 +253,12 @@ ASKS: dict[str, Ask] = {
 
 WORTHWHILE: dict[State, tuple[str, ...]] = {
     State.BOOT: (),
-    State.STANDBY: ("close", "service on", "estop"),
-    State.CONNECTING: ("open", "estop"),
-    State.READY: ("open", "discharge", "start", "resume"),
-    State.RUN: ("open", "estop", "pause", "stop", "charge"),
+    State.STANDBY: ("close", "service on"),
+    State.CONNECTING: ("open",),
+    State.READY: ("open", "discharge"),
+    State.RUN: ("open", "estop"),
     State.HOLD: ("open",),
-    State.STOPPING: ("estop",),
+    State.STOPPING: (),
     State.LATCHED: ("reset",),
     State.SERVICE: ("relay 1 on", "relay 2 on", "relay 3 on", "relay 2 off", "service off"),
 }

@@ -160,7 +160,8 @@ def advance(model: Model, old: World, state: Supervisor | None, now: float) -> t
     before = world.pins
     cause = ""
     outputs = inverter = None
-    if state is not None and world.agent == LIVE:
+    # the token of an order ends before the next tick when no turn renews it: what a stopped process had ordered is not written
+    if state is not None and world.agent == LIVE and state.turned == now - TICK_S:
         outputs, inverter, _ = orders(model.settings, state, now)
     if outputs is not None and outputs.feed and model.settings.arduino is not None:
         cause = _feed(model, world, int(outputs.mask) & ALL, now)

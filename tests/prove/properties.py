@@ -7,7 +7,7 @@ from collections.abc import Callable
 from edge_agent.guard.model import RELAYS, Level, Mode, Output, State
 from edge_agent.guard.safety.state import Supervisor
 
-from tests.prove.edges import REST, Edge
+from tests.prove.edges import NOTHING, REST, Edge
 from tests.prove.plant import ALL, DEAD, LIVE, MAINS, R1, R2, STALLED, TICK_S
 
 SLACK_S = TICK_S
@@ -236,7 +236,7 @@ def p11(edge: Edge) -> str:
 def p12(edge: Edge) -> str:
     """Each command is answered once first, and once more at its end."""
     before, state, now = edge.before.state, edge.after.state, edge.after.now
-    if state is None or before is None:
+    if state is None or before is None or edge.facts is NOTHING.facts:
         return ""
     waiting = [pending.id for pending in before.pending]
     answers = edge.decision.answers

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge_agent.guard.model import Output, State
-from edge_agent.guard.safety.interface import Durable
+from edge_agent.guard.safety.interface import ArduinoSettings, Durable
 
 
 def standby(rig: Any) -> Any:
@@ -208,3 +208,25 @@ def test_the_schedule_needs_closed_contactors(rig: Any) -> None:
     standby(rig)
     assert rig.ask("schedule", action="resume").code == "E_NOT_CONNECTED"
     assert step_of(rig) == 0
+
+
+def test_a_version_1_board_closes_without_read_back_and_says_so(make_rig: Any) -> None:
+    rig = make_rig(arduino=ArduinoSettings(protocol="v1"))
+    real = rig.board_readings
+
+    def blind() -> Any:
+        line = real()[1]
+        return [line._replace(values=(*line.values[:5], None), bad=(*line.bad, (5, "absent")))]
+
+    rig.board_readings = blind
+    standby(rig)
+    command = rig.command("pump", on=True)
+    rig.run(3.0)
+    assert rig.answers[command][-1].readback == {"on": None}
+    assert rig.states["state/outputs"]["pump"]["readback"] is None
+    command = closing(rig)
+    rig.until(lambda: rig.state is State.READY, 40.0)
+    assert rig.closed
+    rig.command("contactor", action="open")
+    rig.until(lambda: rig.state is State.STANDBY, 10.0)
+    assert not rig.contacts

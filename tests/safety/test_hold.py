@@ -35,7 +35,9 @@ def test_a_module_that_comes_back_leads_to_ready_and_never_by_itself_to_run(runn
     running.run(5.0)
     running.silent = set()
     running.until(lambda: running.state is State.READY, 3.0)
+    assert [e["to"] for e in running.events if e["kind"] == "state"][-2:] == ["HOLD", "READY"]
     running.doze(30.0)
+    assert [e["to"] for e in running.events if e["kind"] == "state"][-1] == "READY"
     assert running.state is State.READY
     assert running.closed
     assert running.current_a == 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -304,6 +305,20 @@ def test_a_setpoint_is_a_lease_that_ends_at_zero_and_ready(ready: Any) -> None:
     ready.run(8.0)
     assert ready.state is State.READY
     assert ready.current_a == 0.0
+
+
+def test_a_commanded_change_ramps_and_a_stop_does_not(ready: Any) -> None:
+    ready.command_schedule(60.0, -60.0, seconds=5.0)
+    orders = []
+    for _ in range(800):
+        ready.tick()
+        orders.append(ready.orders[-1].inverter.setpoint)
+    steps = [abs(b - a) for a, b in itertools.pairwise(orders)]
+    assert max(steps) <= 5.0 + 1e-6
+    assert {60.0, -60.0} <= set(orders)
+    ready.command("schedule", action="stop")
+    ready.tick()
+    assert ready.orders[-1].inverter.setpoint == 0.0
 
 
 def test_a_renewed_lease_goes_on(ready: Any) -> None:

@@ -211,19 +211,21 @@ def test_mistake_21_the_core_goes_on_after_every_danger(running: Any) -> None:
     assert running.orders[-1].outputs.feed
 
 
-def test_mistake_22_an_all_ones_frame_never_clears_a_temperature_alarm(rig: Any) -> Any:
+def test_mistake_22_an_all_ones_frame_never_clears_a_temperature_alarm(rig: Any) -> None:
+    real, broken = rig.module_readings, []
+
+    def module(index: Any, number: Any = None) -> Any:
+        found = [reading for reading in real(index, number) if reading.part != "pdo6"]
+        if index or not broken:
+            return found
+        ones = rig.reading("module-01", "pdo1", (-1, 65535, 255, 255, -1, -1))
+        return [ones, *(reading for reading in found if reading.part != "pdo1")]
+
+    rig.module_readings = module
     rig.temperature_c[0] = 45.0
     rig.run(6.0)
     assert rig.alarm("module-01.temperature_high")["state"] == "active"
-    real = rig.module_readings
-
-    def ones(index: Any, number: Any = None) -> Any:
-        found = real(index, number)
-        if index:
-            return found
-        return [rig.reading(r.source, r.part, (-1, 65535, 255, 255, -1, -1)) for r in found if r.part == "pdo1"]
-
-    rig.module_readings = ones
+    broken.append(True)
     rig.doze(30.0)
     assert rig.alarm("module-01.temperature_high")["state"] == "active"
     assert rig.alarm("module-01.stale")["state"] == "active"

@@ -380,3 +380,22 @@ def test_bus_and_module_limits_follow_the_pack(settings_of: Any) -> None:
     assert rows["bus_voltage"].danger == (pytest.approx(66.0), pytest.approx(97.5))
     assert rows["module_voltage"].warning == (17.0, 24.0)
     assert set(DEFAULTS) <= set(rows)
+
+
+def test_a_current_that_is_not_judged_cannot_be_given_the_role(settings_of: Any) -> None:
+    found = check(settings_of(pack_current=("module-01.CMA_Current",)))
+    assert found == [
+        "[signals] pack_current ['module-01.CMA_Current']: ['inverter.current'], the one current that is judged"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "alarm"), [("writes", "inverter.write_refused"), ("limits", "inverter.limit_clamped")]
+)
+def test_what_the_inverter_refuses_or_clamps_is_a_warning_for_a_while(rig: Any, part: Any, alarm: Any) -> None:
+    bring(rig, "STANDBY")
+    rig.extra_readings.append(NoData("inverter", part, rig.now, "invalid", "register 41030"))
+    rig.run(1.0)
+    assert (rig.alarm(alarm)["level"], rig.alarm(alarm)["state"]) == ("WARNING", "active")
+    rig.doze(11.0)
+    assert rig.alarm(alarm)["state"] == "cleared"

@@ -22,7 +22,7 @@ def _has_broker() -> None:
 
 @pytest.mark.parametrize(("seed", "store"), [(2, "archive"), (3, "influx")])
 def test_kills_cuts_and_full_disks_lose_and_double_nothing(seed: int, store: str) -> None:
-    arguments = ["--first", str(seed), "--seeds", "1", "--kills", "6", "--others", "4", "--store", store, "--verbose"]
+    arguments = ["--first", str(seed), "--seeds", "1", "--kills", "5", "--others", "3", "--store", store, "--verbose"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos", *arguments],
         cwd=ROOT,
@@ -34,8 +34,8 @@ def test_kills_cuts_and_full_disks_lose_and_double_nothing(seed: int, store: str
 
     assert done.returncode == 0, done.stdout + done.stderr
     total = done.stdout.splitlines()[-1]
-    assert re.match(r"kills=6 lost=0 double=0 seconds=\d+ ", total), done.stdout
+    assert re.match(r"kills=5 lost=0 double=0 seconds=\d+ ", total), done.stdout
     rows = re.search(r"rows=(\d+) cells=(\d+)", done.stdout)
     assert rows is not None
-    assert int(rows[1]) > 200, done.stdout
+    assert int(rows[1]) > 100, done.stdout
     assert int(rows[2]) > 20 * int(rows[1]), done.stdout

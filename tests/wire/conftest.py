@@ -38,11 +38,11 @@ def crc(data: bytes) -> bytes:
 
 
 class Exchange:
-    """One request that passed the wire, and what the slave truly answered."""
+    """One request of the host; the how manyth the slave got (0: it was lost), and what the slave truly answered."""
 
-    def __init__(self, number: int, request: bytes) -> None:
-        self.number = number
+    def __init__(self, request: bytes) -> None:
         self.request = request
+        self.number = 0
         self.reply = b""
 
     @property
@@ -59,7 +59,7 @@ class Exchange:
     @property
     def accepted(self) -> bool:
         """Whether the slave took a write."""
-        return self.reply == self.request
+        return self.number > 0 and self.reply == self.request
 
     def is_whole(self) -> bool:
         if len(self.reply) < 3:
@@ -118,6 +118,10 @@ FAULTS: dict[str, Falsify] = {
 }
 
 
+WEIGHTS = [3 if name in {"too late", "again at the next request"} else 1 for name in FAULTS]
+"""What puts a client out of step comes more often."""
+
+
 class Wire:
     """Between the host's adapter, which can be pulled, and a slave's pty. `log` holds what truly happened.
 
@@ -140,6 +144,9 @@ class Wire:
         self._slow_s = slow_s
         self._chance = random.Random(seed)
         self._asked = b""
+        self._queue: deque[Exchange] = deque()
+        self._open: Exchange | None = None
+        self._served = 0
         self._due: deque[tuple[float, bytes]] = deque()
         self._again = b""
         self._plug_at = float("inf")
@@ -158,7 +165,7 @@ class Wire:
 
     @property
     def last(self) -> Exchange:
-        """The exchange that has begun last."""
+        """The exchange of the last request."""
         return self.log[-1]
 
     def _run(self) -> None:
@@ -170,6 +177,7 @@ class Wire:
                 self._hear(os.read(self.far, 4096))
             if self.host.fd in ready:
                 self._ask(self.host.read())
+            self._forward()
             self._send_due()
 
     def _wait_s(self) -> float:
@@ -178,7 +186,9 @@ class Wire:
     def _ask(self, data: bytes) -> None:
         self._asked += data
         while len(self._asked) >= REQUEST_LENGTH:
-            request, self._asked = self._asked[:REQUEST_LENGTH], self._asked[REQUEST_LENGTH:]
+            exchange = Exchange(self._asked[:REQUEST_LENGTH])
+            self._asked = self._asked[REQUEST_LENGTH:]
+            self.log.append(exchange)
             if self._again:
                 self.host.write(self._again)
                 self._again = b""
@@ -187,28 +197,41 @@ class Wire:
             elif self._chance.random() < self.pulled:
                 self._pull()
             else:
-                self.log.append(Exchange(len(self.log) + 1, request))
-                os.write(self.far, request)
+                self._queue.append(exchange)
+
+    def _forward(self) -> None:
+        """One request at a time, so that what the slave says is known to be the answer to it."""
+        if self._open is None and self._queue:
+            self._open = self._queue.popleft()
+            self._served += 1
+            self._open.number = self._served
+            os.write(self.far, self._open.request)
 
     def _pull(self) -> None:
         """Whatever is on the line is gone with the adapter."""
         self.counted["pulled out"] += 1
         self.host.unplug()
         self._due.clear()
+        self._queue.clear()
         self._asked = self._again = b""
         self._plug_at = time.monotonic() + self._slow_s
 
     def _hear(self, data: bytes) -> None:
-        """A slave answers in order, and never the next request before the one before: its bytes are the last request's."""
-        exchange = self.log[-1]
+        exchange = self._open
+        assert exchange is not None, f"the slave said {data.hex()} without having been asked"
         exchange.reply += data
         if not exchange.is_whole():
             return
-        name = self._chance.choice(list(FAULTS)) if self._chance.random() < self.rate else ""
-        if not name:
-            return self._put(0.0, exchange.reply)
+        self._open = None
+        self._answer(exchange.reply)
+
+    def _answer(self, reply: bytes) -> None:
+        if self._chance.random() >= self.rate:
+            self._put(0.0, reply)
+            return
+        name = self._chance.choices(list(FAULTS), WEIGHTS)[0]
         self.counted[name] += 1
-        fault = FAULTS[name](exchange.reply, self._chance, self._slow_s)
+        fault = FAULTS[name](reply, self._chance, self._slow_s)
         for delay_s, part in fault.parts:
             self._put(delay_s, part)
         self._again = fault.again

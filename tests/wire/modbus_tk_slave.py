@@ -24,7 +24,9 @@ def before(arguments: tuple[object, bytes]) -> bytes | None:
     slave, pdu = arguments
     function, _, second = struct.unpack(">BHH", pdu[:5])
     for address, count in INPUTS:
-        slave.set_values(f"in{address}", address, [one * 40503 + served * 31 & 0xFFFF for one in range(address, address + count)])
+        slave.set_values(
+            f"in{address}", address, [one * 40503 + served * 31 & 0xFFFF for one in range(address, address + count)]
+        )
     slave.set_values("in41024", HOLDINGS[0], list(slave.get_values("holdings", *HOLDINGS)))
     return bytes([function | 0x80, DEVICE_FAILURE]) if function == WRITE_ONE and second in REFUSED else None
 

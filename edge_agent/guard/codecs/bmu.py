@@ -62,21 +62,24 @@ def reader(source: str, part: str, decoder: Decoder, cells: int) -> Read:
 
     new = tuple.__new__  # Reading(…) costs twice as much, thousands of times a second
     last: bytes | None = None
-    known: tuple[Counts, Counts, Bad] = ((), (), ())
+    raw: Counts = ()
+    values: Counts = ()
+    bad: Bad = ()
 
     def read(data: bytes, t_mono: float) -> Reading | NoData:
-        nonlocal last, known
+        nonlocal last, raw, values, bad
         if data != last:  # most frames say the same as the one before
             if data in refused:
                 return NoData(source, part, t_mono, refused[data], data.hex())
+            last = None  # nothing is known to belong to a frame until all of it is
             try:
                 raw, values = raw_of(data), values_of(data)
             except WireError as error:
                 reason = "decoder" if len(data) == length else "wrong_length"
                 return NoData(source, part, t_mono, reason, str(error))
-            known = raw, values, absent if ordinary(raw) else _judged(bounds, raw, absent)
+            bad = absent if ordinary(raw) else _judged(bounds, raw, absent)
             last = data
-        return new(Reading, (source, part, t_mono, *known))
+        return new(Reading, (source, part, t_mono, raw, values, bad))
 
     return read
 

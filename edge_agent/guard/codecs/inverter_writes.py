@@ -126,6 +126,8 @@ class Belief:
         self._epoch: int | None = None
         self._lost = False
         self._look_first = True
+        self._mute = False
+        self._owes_zero = False
 
     @property
     def timer_runs(self) -> bool:
@@ -139,13 +141,18 @@ class Belief:
         if not want.is_zero and (self._lost or self._look_first):
             return None
         refused = [address for address, until in self._refused.items() if now < until]
+        if self._mute and want.is_zero and SETPOINT not in refused and self._written.get(SETPOINT) != 0:
+            # it may hear although we do not hear it: access code and timer, unanswered again and again, must not hold up the zero
+            return Write(SETPOINT, 0)
         return next_write(want, self._written, self._limits, refused)
 
-    def is_urgent(self, order: InverterOrder) -> bool:
-        """Whether the order is a zero that has not been written yet: a poll gives way to it."""
+    def is_urgent(self, order: InverterOrder, now: float) -> bool:
+        """Whether the order is a zero that has not been written yet, or may not have been heard: a poll gives way to it."""
         want = wanted(order)
         if not want.is_zero:
             return False
+        if self._owes_zero:  # between two tries there is time for a poll
+            return now >= self._refused.get(SETPOINT, now)
         running = want.mode is Mode.OFF and self._written.get(MODE, 0) != Mode.OFF
         return order.epoch != self._epoch or self._written.get(SETPOINT, 0) != 0 or running
 
@@ -160,6 +167,7 @@ class Belief:
         A limit may be clamped, and the timer may have begun to count down.
         """
         self._doubtful.discard(write.address)
+        self._hear()
         counting = write.address == TIMER and 0 < found < write.counts
         taken = found == write.counts or counting or write.address in MAY_BE_CLAMPED
         if taken:
@@ -169,12 +177,14 @@ class Belief:
     def refuse(self, write: Write, now: float) -> None:
         """It was refused, or reads back as something else: not again for a while."""
         self._doubtful.discard(write.address)
+        self._hear()
         self._refused[write.address] = now + RETRY_S
 
     def unanswered(self, write: Write, now: float) -> None:
         """Its outcome is unknown: not again for a while, or until a poll has shown it."""
         self._refused[write.address] = now + RETRY_S
-        self._look_first = True
+        self._look_first = self._mute = True
+        self._owes_zero = self._owes_zero or write == Write(SETPOINT, 0)
 
     def look_first(self) -> None:
         """Time has passed in which anything may have happened: poll before energy is ordered."""
@@ -183,6 +193,7 @@ class Belief:
     def polled(self, mode: int | None, setpoint: int | None) -> str:
         """Mode and setpoint (signed) as polled. What was in doubt is known now; a difference is a loss, named."""
         self._look_first = False
+        self._hear()
         for address, found in ((MODE, mode), (SETPOINT, setpoint)):
             if found is None:
                 continue
@@ -195,11 +206,20 @@ class Belief:
                 return "lost_mode" if address == MODE else "lost_setpoint"
         return ""
 
+    def silent(self) -> None:
+        """It has not answered for long: it may have lost power, or we do not hear it."""
+        self._mute = self._owes_zero = True
+        self.lose()
+
     def lose(self) -> None:
         """Nothing is believed to be written any more. Energy needs a new epoch, or a zero first."""
         self._written.clear()
         self._doubtful.clear()
         self._lost = True
+
+    def _hear(self) -> None:
+        """It has answered: what it says is known again."""
+        self._mute = self._owes_zero = False
 
     def _accept(self, order: InverterOrder) -> None:
         if order.epoch != self._epoch:

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from edge_agent.guard.codecs.can_frame import ALL_ERRORS, Frame, pack
-from edge_agent.guard.devices.bulk_receive import SO_RXQ_OVFL, SO_TIMESTAMPNS, WHOLE, BulkReceiver, is_whole
+from edge_agent.guard.devices.bulk_receive import SO_RXQ_OVFL, SO_TIMESTAMPNS, BulkReceiver
 from shared.errors import DeviceError
 
 SO_RCVBUFFORCE, CAN_RAW_ERR_FILTER = 33, 2
@@ -84,10 +84,10 @@ class AfLink:
         now = time.monotonic()
         to_monotonic = now - time.time()
         oldest = now - OLDEST_S
-        for (can_id, length, data), (_, _, kind, seconds, nanoseconds, _, _, other, drops), result in packets:
-            if result != WHOLE and not is_whole(result):
-                self.counted["malformed_frames"] += 1
-                continue
+        if bulk.malformed:
+            self.counted["malformed_frames"] += bulk.malformed
+            bulk.malformed = 0
+        for can_id, length, data, kind, seconds, nanoseconds, other, drops in packets:
             t_mono = seconds + nanoseconds * 1e-9 + to_monotonic if kind == SO_TIMESTAMPNS else now
             if not oldest <= t_mono <= now:
                 t_mono = self._clamped(t_mono, now)

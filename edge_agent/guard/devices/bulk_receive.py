@@ -6,10 +6,10 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterator
-from itertools import islice
+from itertools import compress
 from socket import MSG_DONTWAIT, MSG_TRUNC
 
-from edge_agent.guard.codecs.can_frame import FRAME_BYTES, LAYOUT
+from edge_agent.guard.codecs.can_frame import FRAME_BYTES
 
 SO_TIMESTAMPNS, SO_RXQ_OVFL = 35, 40
 """Linux numbers that the socket module does not name."""
@@ -18,11 +18,12 @@ WHOLE = (0, FRAME_BYTES)
 """The ordinary (flags, bytes received)."""
 
 _WORD = struct.calcsize("@N")
-_CONTROL = struct.Struct(f"@NiillNiiI{-4 % _WORD}x")
-"""Two control messages (size, level, type, data), each aligned to a word: the stamp, then the count of lost datagrams."""
+_RECORD = struct.Struct(f"@IB3x8s{_WORD + 4}xill{_WORD + 4}xiI{-4 % _WORD}x")
+"""A frame as codecs.can_frame lays it out, and behind it two control messages (size, level, type, data), each aligned to a word:
+the stamp, then the count of lost datagrams. Sizes and levels are passed over."""
 
-Packet = tuple[tuple[int, int, bytes], tuple[int, ...], tuple[int, int]]
-"""(identifier, length, data), the two control messages, (flags, bytes received)."""
+Packet = tuple[int, int, bytes, int, int, int, int, int]
+"""Identifier, length, data; type, s and ns of the first control message; type and count of the second."""
 
 
 class _Vector(ctypes.Structure):
@@ -51,10 +52,9 @@ class _Header(ctypes.Structure):
     _fields_ = (("message", _Message), ("received", ctypes.c_uint))
 
 
+_HEADER_BYTES = ctypes.sizeof(_Header)
 _BETWEEN = _Header.received.offset - _Message.flags.offset - 4
-_RESULT = struct.Struct(
-    f"={_Message.flags.offset}xi{_BETWEEN}xI{ctypes.sizeof(_Header) - _Header.received.offset - 4}x"
-)
+_RESULT = struct.Struct(f"={_Message.flags.offset}xi{_BETWEEN}xI{_HEADER_BYTES - _Header.received.offset - 4}x")
 """Flags and bytes received of a header."""
 
 
@@ -64,37 +64,50 @@ class BulkReceiver:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._receive = ctypes.CDLL(None, use_errno=True).recvmmsg
-        self._packets = ctypes.create_string_buffer(FRAME_BYTES * MOST)
-        self._controls = ctypes.create_string_buffer(_CONTROL.size * MOST)
+        self._records = ctypes.create_string_buffer(_RECORD.size * MOST)
+        self._view = memoryview(self._records)
         self._vectors = (_Vector * MOST)()
         self._headers = (_Header * MOST)()
         for index, (vector, header) in enumerate(zip(self._vectors, self._headers, strict=True)):
             message = header.message
-            vector.base, vector.size = ctypes.addressof(self._packets) + index * FRAME_BYTES, FRAME_BYTES
+            record = ctypes.addressof(self._records) + index * _RECORD.size
+            vector.base, vector.size = record, FRAME_BYTES
             message.vectors, message.vector_count = ctypes.pointer(vector), 1
-            message.control = ctypes.addressof(self._controls) + index * _CONTROL.size
-            message.control_size = _CONTROL.size
+            message.control, message.control_size = record + FRAME_BYTES, _RECORD.size - FRAME_BYTES
         self._pristine = bytes(self._headers)
+        self._ordinary = b""
+        self._used = MOST
+        self.malformed = 0
 
     def receive(self) -> Iterator[Packet]:
-        """What is there now, at most MOST; valid until the next call. Raises OSError, BlockingIOError when there is nothing."""
+        """What is there now, at most MOST frames; to be used up before the next call.
+
+        Datagrams that are not exactly one frame are left out and counted. Raises OSError, BlockingIOError when there is nothing.
+        """
         # the kernel wrote over the sizes of the control buffers, and leaves old content where it has nothing to say
-        ctypes.memmove(self._headers, self._pristine, len(self._pristine))
-        ctypes.memset(self._controls, 0, _CONTROL.size * MOST)
+        ctypes.memmove(self._headers, self._pristine, _HEADER_BYTES * self._used)
+        ctypes.memset(self._records, 0, _RECORD.size * self._used)
+        self._used = MOST
         count = self._receive(self._fd, self._headers, MOST, MSG_DONTWAIT, None)
         if count < 0:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error))
-        rows = zip(
-            LAYOUT.iter_unpack(self._packets),
-            _CONTROL.iter_unpack(self._controls),
-            _RESULT.iter_unpack(self._headers),
-            strict=True,
-        )
-        return islice(rows, count)
+        self._used = count
+        packets = _RECORD.iter_unpack(self._view[: _RECORD.size * count])
+        results = ctypes.string_at(self._headers, _HEADER_BYTES * count)
+        return packets if self._ordinary.startswith(results) else self._checked(packets, results)
+
+    def _checked(self, packets: Iterator[Packet], results: bytes) -> Iterator[Packet]:
+        """What the headers say, one by one. They are alike in each call that brought whole frames with nothing but their stamps."""
+        verdicts = [result == WHOLE or _is_whole(result) for result in _RESULT.iter_unpack(results)]
+        if all(verdicts):
+            self._ordinary = max(self._ordinary, results, key=len)
+            return packets
+        self.malformed += verdicts.count(False)
+        return compress(packets, verdicts)
 
 
-def is_whole(result: tuple[int, int]) -> bool:
+def _is_whole(result: tuple[int, int]) -> bool:
     """Whether the datagram was exactly one frame."""
     flags, received = result
     return received == FRAME_BYTES and not flags & MSG_TRUNC

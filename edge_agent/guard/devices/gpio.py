@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from edge_agent.guard.model import Output, OutputOrder, Reading
 from edge_agent.guard.ports import Arrival
 from shared.errors import DeviceError
 
+LGPIO_CALL = "gpiochip_open"
+"""What every lgpio offers but the empty placeholder of that name."""
 TURN_S = 0.02
 REPORT_S = 0.1
 COOLING = Output.PUMP | Output.FAN
@@ -42,6 +46,7 @@ class Gpio:
 
     def open(self) -> str:
         """Claim the pins; outputs start switched off."""
+        pin_factory()
         import gpiozero  # noqa: PLC0415 - only on a Pi that uses its header
 
         try:
@@ -88,3 +93,29 @@ class Gpio:
             if bool(pin.value) != (output in mask):
                 pin.value = output in mask
                 self._switched += 1
+
+
+def pin_factory() -> str:
+    """Let gpiozero choose what reaches the pins, and say what it is; DeviceError says what is missing."""
+    try:
+        import gpiozero  # noqa: PLC0415 - only on a Pi that uses its header
+    except ImportError as error:
+        raise DeviceError(f"[gpio] pins cannot be used: {error}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # each library it does not find; what matters is said below
+            gpiozero.Device.ensure_pin_factory()
+    except (ImportError, OSError, RuntimeError, gpiozero.GPIOZeroError) as error:
+        raise DeviceError(f"[gpio] pins cannot be used: {error} ({_lgpio()})") from error
+    return f"gpiozero on {type(gpiozero.Device.pin_factory).__name__}"
+
+
+def _lgpio() -> str:
+    """What is wrong with the library that gpiozero reaches the pins with."""
+    try:
+        lgpio = import_module("lgpio")
+    except ImportError:
+        return "the library lgpio is not installed here"
+    if not hasattr(lgpio, LGPIO_CALL):
+        return "the library lgpio here is an empty placeholder from a package index"
+    return "lgpio is there, but finds no pins: is this a Raspberry Pi, and the user in the group gpio?"

@@ -127,7 +127,7 @@ class Inverter:
         now = time.monotonic()
         write = self._belief.next_write(order, now)
         # polls come between the steps of a ramp, never between an order and its zero
-        if write is not None and (now < self._poll_due + self._period_s or self._belief.is_urgent(order)):
+        if write is not None and (now < self._poll_due + self._period_s or self._belief.is_urgent(order, now)):
             return self._write(write)
         if now >= self._poll_due:
             return self._poll()
@@ -217,7 +217,7 @@ class Inverter:
 
     def _give_way(self) -> None:
         """Between two transactions: an ended token stops everything, an ordered zero goes first."""
-        if self._belief.is_urgent(self._valid_order()):
+        if self._belief.is_urgent(self._valid_order(), time.monotonic()):
             self._poll_due = time.monotonic()
             raise _Interrupted
 
@@ -228,5 +228,5 @@ class Inverter:
         if now - self._answered_at > SILENCE_S:
             self._answered_at = now
             self._counted["lost_silence"] += 1
-            self._belief.lose()
+            self._belief.silent()
         return [NoData(SOURCE, PART, now, "timeout", detail)]

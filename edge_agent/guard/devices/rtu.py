@@ -72,7 +72,7 @@ class Rtu:
     def open(self) -> str:
         """Open the port for us alone; DeviceError says why not."""
         self._client = self._connected()
-        self._in_doubt = False
+        self._in_doubt = True  # what was asked before may be answered now
         return f"Modbus RTU unit {self.unit} on {self.port}, {self.baudrate} Bd 8N1"
 
     def close(self) -> None:
@@ -112,17 +112,21 @@ class Rtu:
         reply = self._call(
             registers(self.unit, count), lambda: client.read_input_registers(address, count=count, device_id=self.unit)
         )
+        if reply.isError():
+            self._in_doubt = True  # a refusal has no length of its own: sent again it would look like the next read's
         self._refuse_exception(reply, f"read {address} × {count}")
         return tuple(reply.registers)
 
     def _probe(self) -> None:
-        """Raises NoAnswer while the line is out of step."""
-        self._probes += 1
-        self.counted["probes"] += 1
-        try:
-            self._read(PROBE_ADDRESS, PROBE_COUNTS[self._probes % len(PROBE_COUNTS)])
-        except ExceptionReply:
-            self.counted["refused_probes"] += 1
+        """Raises NoAnswer while the line is out of step. A refusal may be an old one sent again, two are this inverter's."""
+        for _ in range(2):
+            self._probes += 1
+            self.counted["probes"] += 1
+            try:
+                self._read(PROBE_ADDRESS, PROBE_COUNTS[self._probes % len(PROBE_COUNTS)])
+                break
+            except ExceptionReply:
+                self.counted["refused_probes"] += 1
         self._in_doubt = False
 
     def _ready(self) -> ModbusSerialClient:

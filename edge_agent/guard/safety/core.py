@@ -116,16 +116,17 @@ class Core:
         """The alarm book is only opened when something it depends on has changed."""
         said = tuple(self._engine.freshness.alarmed(now))
         late = now < self._state.watch.late_until
-        key = (self._engine.actives, said, late, inputs.estop_input, inputs.write_failed, self._state.latches)
+        remarks = self._engine.remarked(now)
+        key = (self._engine.actives, said, late, remarks, inputs.estop_input, inputs.write_failed, self._state.latches)
         changed = []
         if key != self._alarmed:
             self._alarmed = key
-            changed = self._book.update(self._present(said, inputs, late=late), self._state.latches, now)
+            changed = self._book.update(self._present(said, inputs, now), self._state.latches, now)
             self._worst = self._book.worst()
         acknowledged = [self._book.acknowledge(alarm_id, actor) for alarm_id, actor in decision.acks]
         return [*changed, *(alarm for alarm in acknowledged if alarm is not None and alarm not in changed)]
 
-    def _present(self, said: tuple[str, ...], inputs: Inputs, *, late: bool) -> Iterator[Condition]:
+    def _present(self, said: tuple[str, ...], inputs: Inputs, now: float) -> Iterator[Condition]:
         for active in self._engine.actives:
             yield Condition(
                 active.id, active.level, active.value, active.limit, active.unit, active.effects, active.evidence
@@ -133,7 +134,9 @@ class Core:
         for source in said:
             limit_s = self._engine.freshness.limit_s(source)
             yield Condition(f"{source}.stale", Level.WARNING, None, limit_s, "s", ("inverter_zero",))
-        if late:
+        for name in self._engine.remarked(now):
+            yield Condition(name, Level.WARNING)
+        if now < self._state.watch.late_until:
             yield Condition("guard.overrun", Level.WARNING, None, overrun_limits_s(self._settings)[0], "s")
         if inputs.estop_input:
             yield Condition("estop", Level.DANGER, effects=("inverter_zero", "relays_open"))

@@ -20,6 +20,9 @@ SLOW_TICK_S = 1.0
 AGE_TICK_S = 0.02
 STANDSTILL_CURRENT_A = 5.0
 COOL_BELOW_K = 3.0
+REMARK_SHOWN_S = 10.0
+REMARKS = {"writes": "inverter.write_refused", "limits": "inverter.limit_clamped"}
+"""Parts under which the inverter's driver says what went wrong with its writing → id of the warning."""
 CELL_SIDES = (".voltage_high", ".voltage_low")
 
 
@@ -60,6 +63,7 @@ class Engine:
         self._pack_v: float | None = None
         self._heat = 2
         self.actives: tuple[Active, ...] = ()
+        self.remarks: dict[str, float] = {}
         self._raised = Facts()
 
     def feed(self, arrival: Arrival) -> None:
@@ -109,6 +113,8 @@ class Engine:
             self._modules[missing.source].note_duplicate()
         elif not missing.part:
             self.freshness.missing(missing)
+        elif missing.source == "inverter" and missing.part in REMARKS:
+            self.remarks[REMARKS[missing.part]] = missing.t_mono + REMARK_SHOWN_S
 
     def tick(self, situation: Situation, now: float) -> None:
         """Once a turn: gates, ages, and the rules that look at time instead of samples."""
@@ -121,6 +127,7 @@ class Engine:
                     holding.add(gate)
                 else:
                     self._register.drop_gate(gate)
+                    self.inverter.forget(gate)
             self.inverter.gates = frozenset(holding)
         self._set_roster(situation.roster)
         self._note_order(situation, now)
@@ -214,6 +221,10 @@ class Engine:
 
     def _inverter_pack_v(self, gone: bool) -> float | None:
         return None if gone else self.inverter.battery_v
+
+    def remarked(self, now: float) -> tuple[str, ...]:
+        """Warnings about the inverter's writing that are recent enough to be shown."""
+        return tuple(name for name, until in self.remarks.items() if now < until) if self.remarks else ()
 
     def _summarise(self) -> None:
         """What the active conditions ask for; only worked out anew when one changed."""

@@ -100,6 +100,13 @@ class InverterJudge:
         """Its line was opened again: whatever was written may be lost."""
         self.facts = self.facts._replace(opened=self.facts.opened + 1)
 
+    def forget(self, gate: Gate) -> None:
+        """A gate no longer holds: samples from before are not consecutive with those after it holds again."""
+        for rule in self._rules:
+            for condition in rule.conditions:
+                if condition.gate is gate:
+                    condition.reset()
+
     def note_other_current(self, t: float, amps: float) -> None:
         """A second trusted current, from a source that is not the inverter."""
         self._other_current = (t, amps)

@@ -82,7 +82,9 @@ class ModuleJudge:
         self._quiet = tuple(min((c.trip for c in found), default=math.inf) for _, found in self._derived)
         self._derived_busy = False
         self._duplicate = conditions(Alarm(f"{source}.duplicate", effects=ELECTRIC), rows.rules["duplicate"], 1)
-        self._rate = conditions(Alarm(f"{source}.temperature_rate"), rows.rules["temperature_rate"], 1)
+        # a mean of hundreds of counts: half a count of one of them is no tolerance for it
+        exact = Scale(half=1e-9)
+        self._rate = conditions(Alarm(f"{source}.temperature_rate"), rows.rules["temperature_rate"], 1, exact)
         self.t_good = dict.fromkeys(layout.required, NEVER)
         self.t_any: dict[str, float] = {}
         self.last: dict[str, tuple[float | None, ...]] = {}

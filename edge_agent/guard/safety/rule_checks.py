@@ -42,7 +42,7 @@ def check(settings: Settings) -> list[str]:
     rows = build(settings)
     for rule in rows.values():
         found += [*_order(rule), *_resolution(rule, settings), *_budget(rule, settings)]
-    return [*found, *_across(rows), *_coverage(settings)]
+    return [*found, *_across(rows), *_coverage(settings), *_roles(settings)]
 
 
 def _shape(rule: Rule, override: LimitOverride) -> Iterator[str]:
@@ -131,3 +131,10 @@ def _coverage(settings: Settings) -> Iterator[str]:
     for name in REQUIRED_SIGNALS:
         if name not in names:
             yield f"[can] dbc: no signal {name}, which the rules need"
+
+
+def _roles(settings: Settings) -> Iterator[str]:
+    """Only what the rules really read may be given a role: a name that is silently ignored would be a false promise."""
+    trusted = ("inverter.current",)
+    if settings.inverter is not None and tuple(settings.pack_current) != trusted:
+        yield f"[signals] pack_current {list(settings.pack_current)}: {list(trusted)}, the one current that is judged"

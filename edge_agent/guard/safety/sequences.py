@@ -241,11 +241,15 @@ def _zero_and_calm(turn: Turn) -> bool:
 def _under_load(turn: Turn) -> None:
     """T_wait is over: open all the same, and say that it was, or may have been, under load."""
     turn.latch("relays.opened_under_load", Level.CRITICAL)
-    turn.go(turn.phase.step + 1)
+    _open_plus(turn)
+
+
+def _open_plus(turn: Turn) -> None:
+    turn.go(1)
+    watch_link(turn)
 
 
 def _mains_apart(turn: Turn) -> bool:
-    _watch_link(turn)
     return turn.now - turn.phase.step_since >= BETWEEN_MAINS_S
 
 
@@ -258,10 +262,11 @@ def _verified(turn: Turn) -> bool:
     return current.t > since and abs(current.value) < turn.small_a
 
 
-def _watch_link(turn: Turn) -> None:
-    """A live link must begin to fall once the mains are open."""
+def watch_link(turn: Turn) -> None:
+    """A live link must begin to fall once relays open that are closed, or that a crash may have left closed."""
     watch, link = turn.watch, turn.facts.link
-    if watch.link is not None or link is None or not turn.outputs.mask & RELAYS:
+    crashed = turn.phase.origin is State.BOOT and turn.vault.record.armed
+    if watch.link is not None or link is None or not (turn.outputs.mask & RELAYS or crashed):
         return
     if turn.phase.mark_v is None or turn.phase.mark_v <= live_v(turn):
         return
@@ -318,7 +323,7 @@ def stopping(turn: Turn) -> None:
     if turn.phase.step:
         walk(turn, STOPPING, finish_stopping)
     elif _zero_and_calm(turn):
-        turn.go(1)
+        _open_plus(turn)
     elif turn.now - turn.phase.since > turn.settings.wait_s:
         _under_load(turn)
 

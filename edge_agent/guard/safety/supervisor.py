@@ -10,17 +10,21 @@ from edge_agent.guard.safety import drive, outputs, waiting
 from edge_agent.guard.safety.commands import obey
 from edge_agent.guard.safety.interface import Durable, Settings
 from edge_agent.guard.safety.schedule import aborted, paused
-from edge_agent.guard.safety.sequences import calm, connecting, stopping, walk
+from edge_agent.guard.safety.sequences import calm, connecting, stopping, walk, watch_link
 from edge_agent.guard.safety.state import NEVER, Latch, Outputs, Phase, Supervisor, Vault
 from edge_agent.guard.safety.turn import Decision, StepInputs, Turn
 from edge_agent.guard.safety.watching import notice
 
 OPEN_PLUS = 1
+UNCONFIRMED = "relays."
+"""Latches of this name say that an opening was ordered and not confirmed: CRITICAL, also after a restart."""
 
 
 def initial(settings: Settings, durable: Durable, now: float) -> Supervisor:
     """The state at start: BOOT, assuming that relays may be closed under load."""
-    latches = [Latch(name, Level.FAULT) for name in durable.latches]
+    latches = [
+        Latch(name, Level.CRITICAL if name.startswith(UNCONFIRMED) else Level.FAULT) for name in durable.latches
+    ]
     if durable.armed:
         latches = [
             Latch("guard.restarted", Level.FAULT),
@@ -59,6 +63,7 @@ def _boot(turn: Turn) -> None:
     if not quiet and current is not None and abs(current.value) >= turn.small_a:
         turn.latch("relays.opened_under_load", Level.CRITICAL)
     turn.enter(State.STOPPING, why=("boot",), step=OPEN_PLUS)
+    watch_link(turn)
 
 
 def _standby(_turn: Turn) -> None:
@@ -152,12 +157,12 @@ def _remember(turn: Turn) -> None:
 
 
 def _persist(turn: Turn) -> None:
-    """The record follows the state: armed from before closing until the opening is confirmed, latches as they are held."""
+    """The record follows the state: armed from before closing until the opening is confirmed and the link has fallen, latches as they are held."""
     vault = turn.vault
     armed = vault.record.armed
     if turn.state is State.CONNECTING:
         armed = True
-    elif turn.state in {State.STANDBY, State.LATCHED} and turn.all_open():
+    elif turn.state in {State.STANDBY, State.LATCHED} and turn.all_open() and turn.watch.link is None:
         armed = False
     record = vault.record._replace(armed=armed, latches=tuple(latch.id for latch in turn.latches))
     if record != vault.record:

@@ -84,7 +84,9 @@ class Teller:
 
 def _obeyed(state: Supervisor, facts: Facts) -> bool:
     drive, seen = state.drive, facts.inverter
-    return seen.mode == drive.mode and seen.setpoint is not None and abs(seen.setpoint - drive.setpoint) < ZERO_TOLERANCE
+    return (
+        seen.mode == drive.mode and seen.setpoint is not None and abs(seen.setpoint - drive.setpoint) < ZERO_TOLERANCE
+    )
 
 
 def _named(board: tuple[int, bool, bool]) -> Body:

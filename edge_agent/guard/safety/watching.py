@@ -77,7 +77,8 @@ def _overrun(turn: Turn) -> None:
     if gap_s > LONG_OVERRUN_S:
         recent = (*recent, turn.now)
     turn.watch = replace(turn.watch, overruns=recent)
-    if turn.state is State.BOOT:
+    override = turn.settings.limits.get("overrun")
+    if turn.state is State.BOOT or (override is not None and override.action in {"warn", "record"}):
         return
     if gap_s > too_late_s or len(recent) >= MANY_OVERRUNS:
         step = OPEN_AT_ONCE if gap_s > BEYOND_TIMERS_S else 0
@@ -107,8 +108,11 @@ def _board(turn: Turn) -> None:
 
 
 def _pins(turn: Turn, *, closed: bool) -> None:
-    """Outside the sequences the pins must show what is commanded; a silent board shows nothing and is judged by its age."""
-    steady = turn.state not in {State.CONNECTING, State.STOPPING, State.BOOT}
+    """The pins must show what is commanded; a silent board shows nothing and is judged by its age.
+
+    STOPPING has its own verdict. In CONNECTING the steps that wait long for something else rely on this one.
+    """
+    steady = turn.state not in {State.STOPPING, State.BOOT}
     outputs, board = turn.outputs, turn.facts.board
     wrong = (
         steady and board.pins is not None and board.t > outputs.changed and (board.pins ^ outputs.mask) & RELAYS != 0
@@ -119,7 +123,9 @@ def _pins(turn: Turn, *, closed: bool) -> None:
         return
     if outputs.wrong_since is None:
         turn.outputs = replace(outputs, wrong_since=board.t)
-    elif board.t - outputs.wrong_since > (WRONG_PINS_S if closed else OPEN_WRONG_PINS_S):
+    elif board.t - outputs.wrong_since > (
+        WRONG_PINS_S if closed and turn.state is not State.CONNECTING else OPEN_WRONG_PINS_S
+    ):
         turn.shut(("the relays do not read back as commanded",), (("relays.unconfirmed", Level.CRITICAL),))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 
@@ -59,8 +60,13 @@ def test_times_of_a_source_rise_even_when_the_clock_goes_back() -> None:
     for number in range(4, 7):
         intake.packet(row(number))
     second = intake.take_rows(0)[0].times_us
-    assert list(second) == [first[-1] + 1, first[-1] + 2, first[-1] + 3]
-    assert intake.counts["times_clamped"] == 3
+    assert list(second) == [first[-1] + 1, first[-1] + 501, first[-1] + 1001]  # at half speed until it has caught up
+    assert intake.counts["times_ahead"] == 3
+    for number in range(7, 30_000):
+        intake.packet(row(number))
+    third = intake.take_rows(0)[0].times_us
+    assert third[-1] == 29_999_000
+    assert all(after > before for before, after in itertools.pairwise((*first, *second, *third)))
 
 
 def gap(number: int, first: int, last: int) -> bytes:

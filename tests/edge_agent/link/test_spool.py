@@ -225,4 +225,68 @@ def test_times_of_a_source_rise_also_over_a_restart_with_the_clock_set_back(path
         packets = [ipc.pack_row(ipc.Row(n, n * 100_000, 0, (1.0,), ())) for n in (16, 17)]
         journal.take(packets)
         journal.flush()
-        assert times_of(spool) == [3_000_001, 3_000_002]
+        assert times_of(spool) == [3_000_001, 3_050_001]  # at half speed until it has caught up
+
+
+def waiting_journal(spool: Spool, path: Path, clock: Clock, boot: str = "boot") -> Journal:
+    journal = Journal(spool, RecordSettings(path, 8_000_000, 1_000_000, 1.0, ("pc-1",), boot), clock)
+    journal.hello("s", {"module-01": ("a",)})
+    return journal
+
+
+def bodies(spool: Spool, lane: Lane) -> list[dict[str, object]]:
+    return [json.loads(payload) for _, _, payload in spool.pending(lane, 0, 100)]
+
+
+SET = 1_795_345_556_000_000
+
+
+def test_what_is_recorded_before_the_clock_is_set_waits_and_gets_its_times_once(spool: Spool, path: Path) -> None:
+    clock = Clock(Reading(1_000_000, 2_000_000, synced=False))  # 1970
+    journal = waiting_journal(spool, path, clock)
+    journal.take(rows(1, 5))
+    journal.own.append(OwnEvent("alarm", {"alarm": "x", "ts": 2_500_000, "since": 2_400_000}))
+    journal.flush()
+    assert (bodies(spool, "tele"), bodies(spool, "event")) == ([], [])
+    assert spool.books()["spooled"] == 6
+    assert spool.drop_settled(100) == 0
+    clock.sample(Reading(2_000_000, SET, synced=True))
+    journal.take(rows(6, 10))
+    journal.flush()
+    assert times_of(spool) == [SET - 2_000_000 + 200_000 * n for n in range(1, 11)]
+    assert [body["clock"] for body in bodies(spool, "tele")] == ["rebased", "stepped"]
+    (alarm,) = bodies(spool, "event")
+    moved = SET - 2_000_000 - 1_000_000
+    assert (alarm["ts"], alarm["since"], alarm["clock"]) == (2_500_000 + moved, 2_400_000 + moved, "rebased")
+    assert balanced(spool.books())
+    journal.flush()
+    assert len(times_of(spool)) == 10
+
+
+def test_a_clock_that_nothing_sets_is_believed_after_a_while_and_marked(spool: Spool, path: Path) -> None:
+    clock = Clock(Reading(1_000_000, SET, synced=False), from_rtc=False)
+    journal = waiting_journal(spool, path, clock)
+    journal.take(rows(1, 2))
+    journal.flush()
+    assert times_of(spool) == []
+    clock.sample(Reading(121_000_000, SET + 120_000_000, synced=False))
+    journal.flush()
+    assert times_of(spool) == [SET - 1_000_000 + 200_000 * n for n in (1, 2)]
+    assert bodies(spool, "tele")[0]["clock"] == "unsynced"
+
+
+def test_what_waited_when_the_power_went_keeps_its_times_and_is_marked(spool: Spool, path: Path) -> None:
+    journal = waiting_journal(spool, path, Clock(Reading(1_000_000, 2_000_000, synced=False)))
+    journal.take(rows(1, 2))
+    journal.flush()
+    later = waiting_journal(spool, path, Clock(Reading(0, SET, synced=True)), boot="next")
+    later.flush()
+    assert times_of(spool) == [1_200_000, 1_400_000]
+    assert bodies(spool, "tele")[0]["clock"] == "unsynced"
+
+
+def test_a_clock_that_an_rtc_or_the_network_has_set_is_not_waited_for() -> None:
+    assert not Clock(Reading(0, SET, synced=True), from_rtc=False).doubtful
+    assert not Clock(Reading(0, SET, synced=False), from_rtc=True).doubtful
+    assert Clock(Reading(0, 0, synced=False), from_rtc=True).doubtful
+    assert Clock(Reading(0, SET, synced=False), from_rtc=False).doubtful

@@ -85,9 +85,9 @@ def test_off_writes_the_setpoint_first_and_the_mode_after_it() -> None:
     obey(belief, OFF, registers)
     looked(belief, registers)
     obey(belief, DRIVE, registers)
-    assert belief.is_urgent(OFF)
+    assert belief.is_urgent(OFF, 0.0)
     assert obey(belief, OFF, registers) == [(SETPOINT, 0), (MODE, 0)]
-    assert not belief.is_urgent(OFF)
+    assert not belief.is_urgent(OFF, 0.0)
 
 
 def test_a_zero_in_the_same_mode_is_urgent_too() -> None:
@@ -95,7 +95,7 @@ def test_a_zero_in_the_same_mode_is_urgent_too() -> None:
     obey(belief, OFF, registers)
     looked(belief, registers)
     obey(belief, DRIVE, registers)
-    assert belief.is_urgent(DRIVE._replace(setpoint=0.0))
+    assert belief.is_urgent(DRIVE._replace(setpoint=0.0), 0.0)
     assert obey(belief, DRIVE._replace(setpoint=0.0), registers) == [(SETPOINT, 0)]
 
 

@@ -17,6 +17,8 @@ PATIENCE = Patience()
 def rtu(slave: Any) -> Iterator[Rtu]:
     made = Rtu(slave.cable.port, 19200, slave.unit)
     made.open()
+    made.read(30262, 2)
+    made.counted.clear()
     yield made
     made.close()
 
@@ -177,6 +179,40 @@ def test_a_reply_sent_again_at_the_next_request_is_not_taken_for_its_answer(rtu:
 
 def test_the_probe_asks_for_a_length_that_nothing_else_asks_for() -> None:
     assert not {1, 2, 18, 30} & set(PROBE_COUNTS)
+
+
+def test_a_refusal_sent_again_does_not_refuse_the_next_read(rtu: Rtu, slave: Any) -> None:
+    slave.registers[30263] = 7
+    refusal = b"\x02\x84\x02" + _crc(b"\x02\x84\x02")
+    with pytest.raises(ExceptionReply):
+        rtu.read(30258, 40)
+    slave.misbehave = once(lambda _request, reply: [(0.0, refusal), (0.0, reply)])
+    found: list[tuple[int, ...]] = []
+    for _ in range(3):
+        try:
+            found.append(rtu.read(30263, 1))
+        except NoAnswer:
+            continue
+    assert set(found) == {(7,)}
+
+
+def test_an_inverter_that_refuses_every_probe_can_still_be_read(rtu: Rtu, slave: Any) -> None:
+    slave.registers = {30263: 7}
+    rtu._in_doubt = True
+    assert rtu.read(30263, 1) == (7,)
+
+
+def test_after_opening_the_line_is_in_doubt_until_it_was_probed(slave: Any) -> None:
+    """What was asked before the adapter was pulled may be answered after it was plugged in again."""
+    slave.registers[30263] = 7
+    stale = b"\x02\x04\x02\0\x09" + _crc(b"\x02\x04\x02\0\x09")
+    slave.misbehave = once(lambda _request, reply: [(0.0, stale), (0.01, reply)])
+    rtu = Rtu(slave.cable.port, 19200, slave.unit)
+    rtu.open()
+    with pytest.raises(NoAnswer):
+        rtu.read(30263, 1)
+    assert rtu.read(30263, 1) == (7,)
+    rtu.close()
 
 
 def test_an_absent_port_is_a_sentence_with_what_to_do() -> None:
