@@ -49,7 +49,7 @@ def module_data(patient: Patient) -> Finding:
     shares = {source: _share_of_changes(patient, source) for source in sources}
     said = f"{len(sources)} modules, {min(shares.values()):.0%} to {max(shares.values()):.0%} of their frames say something new"
     stuck = [source for source, share in shares.items() if not share]
-    current = abs(values(patient.words, "inverter", "poll", _INVERTER).get("current", 0.0))
+    current = _current_a(patient)
     if not stuck:
         return ok(said)
     who = ", ".join(stuck) if len(stuck) < len(sources) else f"any of {len(sources)} modules"
@@ -119,6 +119,13 @@ def judge_noise(offset_a: float, sigma_a: float, set_a: float, count: int) -> Fi
     if set_a > max(0.5, BLUNT * sigma_a):
         said += "; with a smaller setting the rules would see smaller currents"
     return ok(said)
+
+
+def _current_a(patient: Patient) -> float:
+    """How much current flows, 0 when the inverter has not said so just now."""
+    if number(table(patient.words.heard("inverter"), "poll"), "age_s") > SILENT_S:
+        return 0.0
+    return abs(float(values(patient.words, "inverter", "poll", _INVERTER).get("current", 0.0)))
 
 
 def _modules(patient: Patient) -> list[str]:

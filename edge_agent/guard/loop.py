@@ -66,7 +66,7 @@ class Loop:
         self._parts = parts
         self._memory = Memory()
         self._cycles, self._latencies, self._confirmations = Window(), Window(), Window()
-        self._counts = {"turns": 0, "outputs_failed": 0, "records_failed": 0}
+        self._counts = {"turns": 0, "commands": 0, "outputs_failed": 0, "records_failed": 0}
         self._state = ""
         self._beats, self._beat_at = 0, 0.0
         self._health_at = 0.0
@@ -209,6 +209,7 @@ class Loop:
 
     def _remember(self, commands: Sequence[Command]) -> None:
         """Who asked for what, until it is answered."""
+        self._counts["commands"] += len(commands)
         for command in commands:
             self._asked[command.id] = command
         while len(self._asked) > _ASKED_KEPT:

@@ -23,7 +23,7 @@ from tests.chaos.rig import CELLS, MODULES, Rig, until
 
 BUCKET = "chaos"
 DRAIN_S = 40.0
-_SETTLE_S, _WIGGLE_S, _CURRENT_S = 2.0, 0.15, 3.0
+_SETTLE_S, _WIGGLE_S, _CURRENT_S = 2.0, 0.15, 2.5
 
 
 class Result(NamedTuple):
@@ -131,12 +131,17 @@ def _judged(scene: faults.Scene) -> Result:
         scene.front.faults.clear()
     wrong = []
     # what only a guard's memory holds ends with it: link must have caught up before
-    until(lambda: time.time() - _newest(state) < _CURRENT_S, "link to catch up with guard", DRAIN_S)
+    until(
+        _lasting(lambda: time.time() - _newest(state) < _CURRENT_S, _CURRENT_S + 1.0),
+        "link to catch up with guard",
+        DRAIN_S,
+    )
     ended = time.monotonic()
     rig.end("guard")
     trace = rig.ask(trace="can", since=0.0)["trace"]
     try:
-        until(_empty_for(state, _SETTLE_S), "the spool to empty", DRAIN_S)
+        # link commits in batches: the spool may look empty too early
+        until(_lasting(lambda: _spooled(state) == 0, _SETTLE_S), "the spool to empty", DRAIN_S)
     except TimeoutError as error:
         wrong.append(f"{error}: {_spooled(state)} are left")
     wrong += [f"{name} did not end by itself with 0" for name in ("link", "collector") if rig.end(name) != 0]
@@ -144,8 +149,7 @@ def _judged(scene: faults.Scene) -> Result:
         store.of_archive(rig.folders.archive) if scene.front is None else store.of_influx(scene.front.engine, BUCKET)
     )
     wrong += _unbalanced(books(state), stored, scene)
-    offset_us = (time.time_ns() - time.monotonic_ns()) // 1000
-    verdict = ledger.judge(trace, stored.rows, ledger.Ends(scene.guard_kills, ended, offset_us))
+    verdict = ledger.judge(trace, stored.rows, ledger.Ends(scene.guard_kills, ended, _offset_us()))
     wrong += [*verdict.lost[:5], *verdict.wrong[:5], *stored.double[:5]]
     lost = len(verdict.lost) + len(verdict.wrong)
     return Result(0, 0, 0, lost, len(stored.double), verdict, 0.0, wrong)
@@ -163,17 +167,26 @@ def _unbalanced(own: dict[str, int], stored: store.Stored, scene: faults.Scene) 
     return wrong
 
 
-def _empty_for(spool: Path, seconds: float) -> Callable[[], bool]:
-    """Whether nothing was in the spool for a while: link commits in batches, so that it may look empty too early."""
+def _lasting(condition: Callable[[], bool], seconds: float) -> Callable[[], bool]:
+    """Whether the condition has held for a while without a break."""
     since = time.monotonic()
 
     def look() -> bool:
         nonlocal since
-        if _spooled(spool) != 0:
+        if not condition():
             since = time.monotonic()
         return time.monotonic() - since > seconds
 
     return look
+
+
+def _offset_us() -> int:
+    """From CLOCK_MONOTONIC to Unix time; of a few readings the one that was interrupted least."""
+    tries = []
+    for _ in range(5):
+        before, real, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        tries.append((after - before, real - (before + after) // 2))
+    return min(tries)[1] // 1000
 
 
 def _newest(spool: Path) -> float:

@@ -34,6 +34,7 @@ class Promise(NamedTuple):
 SAMPLE_S = 0.25
 """Budgets count from the first violating sample; that comes up to one period after the fault."""
 OBEYS = Promise("danger, inverter obeys", 9.0, 3.0 + SAMPLE_S, 3.0 + SAMPLE_S)
+HALF = Promise("danger, inverter obeys or answers by half", 9.0, 3.0 + SAMPLE_S, 3.5 + SAMPLE_S)
 SLOW = Promise("danger of a slow row", 10.0, 3.0 + 2.4, 3.0 + 2.4)
 DISOBEYS = Promise("danger, inverter refuses zero", 10.0, None, 3.5 + SAMPLE_S, critical=True, loaded=True)
 MUTE = Promise("danger, inverter mute", 10.0, 3.0, 3.5 + SAMPLE_S)
@@ -208,10 +209,10 @@ KINDS = (
     Kind("inverter.fault", OBEYS, _inverter_fault),
     Kind("ground fault", OBEYS, lambda world, _dice: _set(world, "arduino.ground_fault", 1)),
     Kind("relay.weld, danger", OBEYS, _both(_any_weld, _danger)),
-    Kind("refuse 41027, danger", OBEYS, _both(_fault("inverter.refuse_write", address=41027), _danger)),
-    Kind("refuse 41026, danger", OBEYS, _both(_fault("inverter.refuse_write", address=41026), _danger)),
+    Kind("refuse 41027, danger", HALF, _both(_fault("inverter.refuse_write", address=41027), _danger)),
+    Kind("refuse 41026, danger", HALF, _both(_fault("inverter.refuse_write", address=41026), _danger)),
     Kind("refuse 41025, danger", OBEYS, _both(_fault("inverter.refuse_write", address=41025), _danger)),
-    Kind("half of the replies corrupt, danger", OBEYS, _both(_fault("inverter.corrupt", probability=0.5), _danger)),
+    Kind("half of the replies corrupt, danger", HALF, _both(_fault("inverter.corrupt", probability=0.5), _danger)),
     Kind("min/max contradicts", SLOW, _min_max),
     Kind("thermistor hot", SLOW, _thermistor),
     Kind("ignore_setpoint, danger", DISOBEYS, _both(_fault("inverter.ignore_setpoint"), _danger)),

@@ -69,7 +69,7 @@ class Canon:
             return plant, clocks.jump
         key = plant + self._senses(world, now, state.phase.state in ENERGISED) + self._agent(state, world, now, clocks)
         if self._details:
-            key += self._optional(state, now, clocks)
+            key += self._optional(state, world, now, clocks)
         return key, clocks.jump
 
     def _plant(self, world: World, now: float, clocks: Clocks) -> tuple[Any, ...]:
@@ -90,7 +90,7 @@ class Canon:
             (age(now, world.lost_t, 18) + 5) // 6 if closed else 0,
             age(now, world.zero_t, 6) if world.current else 0,
             age(now, world.live_t, 10) if closed else 0,
-            age(now, world.started_t, 18), world.asked, world.crashed and not watched,
+            age(now, world.started_t, 18), world.asked, world.crashed and not watched, world.checked if world.welded else 0, world.estop,
         )  # fmt: skip
 
     @staticmethod
@@ -155,7 +155,7 @@ class Canon:
             return (clocks.coarse(age(now, phase.since, 99), WELD_B_S) if contacts else age(now, phase.since, 1),)
         return ()
 
-    def _optional(self, state: Supervisor, now: float, clocks: Clocks) -> tuple[Any, ...]:
+    def _optional(self, state: Supervisor, world: World, now: float, clocks: Clocks) -> tuple[Any, ...]:
         found: list[Any] = []
         outputs, watch = state.outputs, state.watch
         if "cooling" in self._details:
@@ -164,6 +164,7 @@ class Canon:
         if "broker" in self._details:
             lost = watch.broker_lost
             found.append(None if lost is None else clocks.coarse(age(now, lost, 99), BROKER_S))
+            found.append(age(now, world.asked_t, 14) if state.drive.setpoint else 0)
         if "pending" in self._details:
             for pending in state.pending:
                 left = max(0, int((pending.until - now) * PER_S))

@@ -14,7 +14,7 @@ from edge_agent.guard.safety.turn import Decision, StepInputs
 
 from tests.prove.moves import commands as commands_of
 from tests.prove.moves import ASKS, Move, started
-from tests.prove.plant import DEAD, LIVE, NEVER, TICK_S, Model, World, advance, orders
+from tests.prove.plant import DEAD, LIVE, NEVER, R1, TICK_S, Model, World, advance, orders
 from tests.prove.senses import facts, sense
 
 REST = frozenset({State.STANDBY, State.LATCHED})
@@ -85,7 +85,8 @@ def tick(model: Model, node: Node, ask: str = "") -> Edge:
         world.broker,
         before.vault.ticket if world.disk == "ok" else before.vault.written,
         "no space left" if world.disk == "fails" else "",
-        alarms=frozenset({"estop"}),
+        world.estop,
+        frozenset({"estop"}),
     )
     state, decision = supervisor.step(model.settings, before, told, now)
     remember(world, before, state, told, decision, now)
@@ -106,7 +107,7 @@ def remember(
     acting = where is not State.BOOT
     if acting:
         world.live_t = now
-    world.danger_t = _since(world.danger_t, now, holds=acting and bool(told.facts.trips))
+    world.danger_t = _since(world.danger_t, now, holds=acting and bool(told.facts.trips or told.estop))
     world.lost_t = _since(world.lost_t, now, holds=acting and bool(told.facts.unknown))
     world.fine_t = _since(world.fine_t, now, holds=not told.facts.trips and not told.facts.unknown)
     world.zero_t = _since(world.zero_t, now, holds=drive.setpoint == 0)
@@ -123,7 +124,12 @@ def remember(
     if where in UNASKED:
         world.asked = False
     elif any(answer.status == "accepted" and answer.target in DRIVES for answer in decision.answers):
-        world.asked = True
+        world.asked, world.asked_t = True, now
+    world.broker_t = _since(world.broker_t, now, holds=not world.broker)
+    if where is State.CONNECTING and before.phase.state is not State.CONNECTING:
+        world.checked = world.welded
+    if world.precharge_fails:  # the precharge path does not conduct: a weld of relay 2 or 3 shows on nothing
+        world.checked &= R1
 
 
 def jump(node: Node, ticks: int) -> Node:

@@ -13,8 +13,8 @@ from edge_agent.guard.safety.supervisor import initial
 from tests.prove.plant import DEAD, LIVE, R1, R2, R3, SETPOINT_A, STALLED, Model, World, reset_board
 from tests.prove.senses import forget
 
-FILE = ScheduleFile("lab.csv", "A", (ScheduleStep(1.0, -SETPOINT_A), ScheduleStep(1.0, SETPOINT_A)))
-LOCAL = "local:operator"
+FILE = ScheduleFile("lab.csv", "A", (ScheduleStep(1.0, -SETPOINT_A), ScheduleStep(12.0, SETPOINT_A)))
+RESTING = frozenset({State.BOOT, State.STANDBY, State.LATCHED})
 
 
 def faults(world: World) -> int:
@@ -121,7 +121,7 @@ def _board_reset(world: World, now: float) -> None:
 MOVES: dict[str, list[Move]] = {
     "danger": [
         Move("danger raised", lambda w, s: not w.danger and not w.can_cut and s is not None, _set(danger=True), counts=True),
-        Move("danger gone", lambda w, _s: w.danger and (w.danger_seen or w.agent != LIVE), _set(danger=False)),
+        Move("danger gone", lambda w, s: w.danger and (s is None or s.phase.state in RESTING), _set(danger=False)),
     ],
     "can": [
         Move("CAN lost", lambda w, _s: not w.can_cut, _set(can_cut=True), counts=True),
@@ -158,6 +158,9 @@ MOVES: dict[str, list[Move]] = {
     "stuck": _flag("pins_stuck", "relay pins stuck", "relay pins free", lambda w, _s: not w.deaf),
     "disk": [
         Move("disk delays", lambda w, s: w.disk == "ok" and s is not None, _set(disk="slow"), counts=True),
+        Move("disk works", lambda w, _s: w.disk != "ok", _set(disk="ok")),
+    ],
+    "full": [
         Move("disk fails", lambda w, s: w.disk == "ok" and s is not None, _set(disk="fails"), counts=True),
         Move("disk works", lambda w, _s: w.disk != "ok", _set(disk="ok")),
     ],
@@ -171,6 +174,10 @@ MOVES: dict[str, list[Move]] = {
         Move("charging blocked", lambda w, _s: not w.blocked, _set(blocked="charge")),
         Move("both blocked", lambda w, _s: not w.blocked, _set(blocked="both")),
         Move("nothing blocked", lambda w, _s: bool(w.blocked), _set(blocked="")),
+    ],
+    "estop": [
+        Move("emergency stop pressed", lambda w, _s: not w.estop, _set(estop=True)),
+        Move("emergency stop released", lambda w, _s: w.estop, _set(estop=False)),
     ],
     "broker": [
         Move("broker gone", lambda w, _s: w.broker, _set(broker=False)),
@@ -234,6 +241,7 @@ ASKS: dict[str, Ask] = {
         Ask("stop", "schedule", {"action": "stop"}),
         Ask("reset", "safety", {"action": "reset_latch"}, local=True),
         Ask("reset remotely", "safety", {"action": "reset_latch"}),
+        Ask("reset first", "safety", {"action": "reset_latch"}, local=True),
         Ask("reset another", "safety", {"action": "reset_latch", "latch": "nothing"}),
         Ask("service on", "service", {"on": True}, local=True),
         Ask("service off", "service", {"on": False}, local=True),
@@ -253,23 +261,28 @@ ASKS: dict[str, Ask] = {
 
 WORTHWHILE: dict[State, tuple[str, ...]] = {
     State.BOOT: (),
-    State.STANDBY: ("close", "service on"),
+    State.STANDBY: ("close",),
     State.CONNECTING: ("open",),
     State.READY: ("open", "discharge"),
-    State.RUN: ("open", "estop"),
+    State.RUN: ("open",),
     State.HOLD: ("open",),
     State.STOPPING: (),
     State.LATCHED: ("reset",),
-    State.SERVICE: ("relay 1 on", "relay 2 on", "relay 3 on", "relay 2 off", "service off"),
+    State.SERVICE: (),
 }
-"""What is not refused by the state alone; the domain `commands` tries every command everywhere."""
+"""The main road. Other domains add to it: `commands` tries every command in every state."""
+
+SERVICE_ASKS = ("service on", "relay 1 on", "relay 2 on", "relay 3 on", "relay 2 off", "service off", "estop", "close", "open", "reset")
+DRIVE_ASKS = ("close", "open", "discharge", "charge", "start", "pause", "resume", "stop", "reset")
+COOLING_ASKS = ("pump on", "pump off", "fan off", "close", "open", "reset")
 
 
 def commands(ask: Ask, state: Supervisor, now: float) -> tuple[Command, ...]:
     """A reset names every latch that is held, one command each; the others are one command."""
-    if ask.name not in {"reset", "reset remotely"}:
+    if not ask.name.startswith("reset") or "latch" in ask.body:
         return (ask.command(now),)
+    held = state.latches[:1] if ask.name == "reset first" else state.latches
     return tuple(
         ask._replace(body={**ask.body, "latch": latch.id}).command(now, number)
-        for number, latch in enumerate(state.latches)
+        for number, latch in enumerate(held)
     )

@@ -54,6 +54,7 @@ class World:
     blocked: str = ""
     hot: bool = False
     broker: bool = True
+    estop: bool = False
     can_cut: bool = False
     line_cut: bool = False
     usb_cut: bool = False
@@ -107,6 +108,9 @@ class World:
     fine_t: float | None = None
     refused_t: float = NEVER
     asked: bool = False
+    asked_t: float = NEVER
+    broker_t: float | None = None
+    checked: int = 0
     crashed: bool = False
     apart: bool = False
 

@@ -21,8 +21,13 @@ UNCONFIRMED_S = 7.0
 REST_OPEN_S = 4.0
 BOOT_ENDS_S = 8.0
 FINE_S = 30.0
+BOARD_LOST_S = 3.0 + SLACK_S
+BROKER_S = 10.0 + SLACK_S
+GAP_S = 1.0
+ENERGISING = frozenset({"close", "discharge", "charge", "power", "start", "resume", "relay 1 on", "relay 2 on", "relay 3 on", "reset", "reset remotely"})
 CLOSING = frozenset({State.CONNECTING, State.SERVICE})
 CONNECTED = frozenset({State.READY, State.RUN, State.HOLD})
+ENERGISED = CONNECTED | {State.CONNECTING}
 SHUT = frozenset({State.BOOT, State.STOPPING, State.LATCHED})
 LOCAL_ONLY = ("relays.weld", "arduino.ground_fault")
 FINAL = frozenset({"done", "failed", "expired"})
@@ -46,8 +51,9 @@ def _for(t: float | None, now: float) -> float:
 def p1(edge: Edge) -> str:
     """Danger held → open within B, or CRITICAL; a dead agent's circuit opens by the dead-man."""
     state, world, now = edge.after
-    if not world.closed:
-        return ""
+    deaf = _unheeded(edge)
+    if deaf or not world.closed:
+        return deaf
     if state is None or world.agent != LIVE or state.phase.state is State.BOOT:
         hardware_fails = world.pins_stuck or world.welded & MAINS
         if now - world.live_t > OPEN_DEAD_S and not hardware_fails:
@@ -56,6 +62,24 @@ def p1(edge: Edge) -> str:
     limit_s = OPEN_WELDED_S if world.welded & MAINS == MAINS else OPEN_STUCK_S if world.pins_stuck else OPEN_B_S
     if _for(world.danger_t, now) > limit_s and not critical(state):
         return f"danger for {_for(world.danger_t, now):g} s, the circuit is closed and nothing is CRITICAL"
+    return ""
+
+
+def _unheeded(edge: Edge) -> str:
+    """Every danger latches and shuts at once, and so does every order to open."""
+    state = edge.after.state
+    if state is None or edge.told is NOTHING:
+        return ""
+    held = {latch.id for latch in state.latches}
+    wanted = {trip.id for trip in edge.facts.trips}
+    accepted = {answer.target for answer in edge.decision.answers if answer.status == "accepted"}
+    if edge.told.estop or "estop" in accepted:
+        wanted.add("estop")
+    if not wanted <= held:
+        return f"not latched: {', '.join(sorted(wanted - held))}"
+    ordered = "estop" in accepted or any(command.body.get("action") == "open" for command in edge.asked)
+    if (wanted or ordered) and state.phase.state not in SHUT | {State.STANDBY}:
+        return f"ordered open, but {state.phase.state.value}"
     return ""
 
 
@@ -71,7 +95,8 @@ def p2(edge: Edge) -> str:
         return "" if refuses or never or world.deaf else "the dead-man opened under load"
     waited_s = _for(world.zero_t, now)
     if refuses and waited_s >= edge.model.settings.wait_s:
-        return ""
+        state = edge.after.state
+        return "" if state is None or critical(state) else "opened under load without saying so"
     return f"opened under load by {edge.broken}, zero ordered {waited_s:g} s before, inverter {'refuses' if refuses else 'obeys'}"
 
 
@@ -90,9 +115,24 @@ def p4(edge: Edge) -> str:
     state, world, now = edge.after
     if state is None or world.agent != LIVE:
         return ""
+    before = edge.before.state
+    if before is not None and before.phase.state is not State.READY and state.phase.state is State.READY:
+        return _unconfirmed_ready(edge)
     wrong_s = _for(world.wrong_t, now)
     if wrong_s > UNCONFIRMED_S and not (critical(state) and state.phase.state in SHUT):
         return f"pins differ from the order for {wrong_s:g} s without CRITICAL"
+    return ""
+
+
+def _unconfirmed_ready(edge: Edge) -> str:
+    """READY needs the closed mask read back; a relay that was welded before must have been found."""
+    settings, world, before = edge.model.settings, edge.after.world, edge.before.state
+    if settings.profile != "contactor" or before is None or settings.arduino is None or settings.arduino.protocol == "v1":
+        return ""
+    if before.phase.state is not State.RUN and (world.board.pins is None or int(world.board.pins) & ALL != MAINS):
+        return "READY without the closed relays read back"
+    if before.phase.state is State.CONNECTING and world.checked and settings.link_voltage != "none":
+        return f"READY although relays {world.checked:#x} were welded before"
     return ""
 
 
@@ -117,7 +157,9 @@ def _unlatched(edge: Edge, lost: set[str]) -> str:
     named = {command.body.get("latch"): command for command in edge.asked if command.body.get("action") == "reset_latch"}
     if not lost <= set(named):
         return f"left without a reset naming it: {', '.join(sorted(lost - set(named)))}"
-    world, now = edge.after.world, edge.after.now
+    world, now, before = edge.after.world, edge.after.now, edge.before.state
+    if before is not None and before.phase.state is not State.LATCHED:
+        return f"left in {before.phase.state.value}"
     if edge.facts.trips or edge.facts.unknown or _for(world.fine_t, now) < FINE_S:
         return f"left after {max(0.0, _for(world.fine_t, now)):g} s of fine rules"
     if world.board.pins is None or world.board.pins & RELAYS or world.board.t < now - 1.0:
@@ -166,7 +208,12 @@ def p7(edge: Edge) -> str:
     facts = edge.facts
     if (facts.unknown or facts.zero) and state.drive.setpoint:
         return "a setpoint without fresh data"
-    limit_s = edge.model.settings.hold_s + OPEN_LOST_S
+    where, settings = state.phase.state, edge.model.settings
+    if where in ENERGISED and settings.arduino is not None and now - world.board.t > BOARD_LOST_S and world.board.pins is not None:
+        return f"{where.value}, the board silent for {now - world.board.t:g} s"
+    if _for(world.broker_t, now) > BROKER_S and state.programme.state == "running" and not settings.autonomous:
+        return f"a schedule runs {_for(world.broker_t, now):g} s after the broker went"
+    limit_s = settings.hold_s + OPEN_LOST_S
     if world.closed and _for(world.lost_t, now) > limit_s and not world.welded & MAINS and not critical(state):
         return f"closed {_for(world.lost_t, now):g} s after a source was lost"
     if before is not None and before.phase.state is not State.RUN and state.phase.state is State.RUN and not world.asked:
@@ -176,12 +223,15 @@ def p7(edge: Edge) -> str:
 
 def p8(edge: Edge) -> str:
     """A crash while connected comes back LATCHED: the marker is durable before a relay closes."""
-    before, state, world = edge.before, edge.after.state, edge.after.world
+    before, (state, world, now) = edge.before, edge.after
     if state is None:
         return ""
     if before.state is None:
         return "it crashed with relays ordered closed and comes back unlatched" if before.world.crashed and not state.latches else ""
-    connected = state.phase.state in CONNECTED | {State.CONNECTING}
+    gap_s = now - before.state.turned
+    if GAP_S < gap_s < float("inf") and before.state.phase.state in ENERGISED and not state.latches and world.agent == LIVE:
+        return f"nothing was judged for {gap_s:g} s, and no latch"
+    connected = state.phase.state in ENERGISED
     if connected and relays(state) and not (world.record.armed and state.vault.record.armed):
         return "relays ordered closed before the marker was durable"
     if before.state.vault.record.armed and not state.vault.record.armed and (world.pins or relays(state)):
@@ -196,6 +246,11 @@ def p9(edge: Edge) -> str:
         return "a relay closed that no live agent orders closed"
     if state is None or before is None or world.agent != LIVE:
         return ""
+    old, seen = edge.before.world.board, world.board
+    if relays(before) and relays(state) and ((old.boot and seen.boot != old.boot) or (seen.held and not old.held)):
+        return "an old mask is kept for a board that has opened"
+    if edge.model.settings.energise == "local" and _remotely(edge):
+        return f"{_remotely(edge)} accepted from afar"
     rising = relays(state) & ~relays(before)
     if not rising or edge.model.settings.profile == "switch":
         return ""
@@ -205,7 +260,15 @@ def p9(edge: Edge) -> str:
         return "a relay is ordered closed onto a danger"
     if state.phase.state is State.CONNECTING and edge.facts.unknown:
         return "a relay is ordered closed without fresh data"
+    if state.phase.state is State.CONNECTING and state.vault.record.roster is None:
+        return "a relay is ordered closed, and no module is commissioned"
     return ""
+
+
+def _remotely(edge: Edge) -> str:
+    """An energising command that came over the network and was accepted."""
+    remote = {command.id for command in edge.asked if not command.local and command.id.partition("@")[0] in ENERGISING}
+    return next((answer.id for answer in edge.decision.answers if answer.id in remote and answer.status == "accepted"), "")
 
 
 def p10(edge: Edge) -> str:
@@ -221,6 +284,9 @@ def p10(edge: Edge) -> str:
         return "discharging although it is blocked"
     if edge.before.state is not None and state.drive.mode is not edge.before.state.drive.mode:
         return "a new mode begins with a setpoint"
+    world, now, inverter = edge.after.world, edge.after.now, edge.model.settings.inverter
+    if inverter is not None and state.programme.state != "running" and now - world.asked_t > inverter.lease_s + SLACK_S:
+        return f"a setpoint {now - world.asked_t:g} s after the last command"
     return ""
 
 

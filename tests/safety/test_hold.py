@@ -47,6 +47,27 @@ def test_a_module_that_comes_back_leads_to_ready_and_never_by_itself_to_run(runn
     running.until(lambda: abs(running.current_a + 35.0) < 0.1, 5.0)
 
 
+def test_a_source_must_be_back_for_a_steady_second(running: Any) -> None:
+    running.silent = {5}
+    running.until(lambda: running.state is State.HOLD, 3.0)
+    running.silent = set()
+    running.run(0.8)
+    assert running.state is State.HOLD
+    running.silent = {5}
+    running.run(1.5)
+    assert running.state is State.HOLD
+
+
+def test_the_board_is_left_alone_until_boot_is_over(rig: Any) -> None:
+    orders = []
+    rig.until(
+        lambda: bool(orders.append(rig.orders[-1].outputs) if rig.orders else None) or rig.state is State.STANDBY, 8.0
+    )
+    fed = next(i for i, order in enumerate(orders) if order.feed)
+    assert fed
+    assert all(order.mask == Output.NONE for order in orders[:fed])
+
+
 def test_a_gap_below_the_time_limit_changes_nothing(running: Any) -> None:
     running.silent = set(range(1, 9))
     running.run(0.8)

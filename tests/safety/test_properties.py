@@ -114,7 +114,7 @@ def check_turn(before: Any, after: Any, decision: Any, told: Any) -> None:
         assert drive.setpoint == 0.0, "a new mode begins at zero"
 
 
-@settings(STEPS, max_examples=250)
+@settings(STEPS, max_examples=150)
 @given(turns=TURNS, armed=st.booleans())
 def test_no_facts_and_no_commands_break_the_properties_of_a_transition(
     settings_of: Any, turns: Any, armed: Any
@@ -168,7 +168,7 @@ def apply(rig: Any, fault: Any) -> None:
     }[fault]()
 
 
-@settings(LOOP, max_examples=25)
+@settings(LOOP, max_examples=15)
 @given(script=st.lists(st.tuples(FAULTS, st.sampled_from([None, *ASKS]), st.floats(0.05, 4.0)), min_size=1, max_size=8))
 def test_a_danger_that_is_held_opens_the_circuit_or_is_critical_whatever_else_happens(
     make_rig: Any, script: Any
@@ -192,7 +192,7 @@ def test_a_danger_that_is_held_opens_the_circuit_or_is_critical_whatever_else_ha
     assert rig.orders[-1].inverter.setpoint == 0.0
 
 
-@settings(LOOP, max_examples=20)
+@settings(LOOP, max_examples=12)
 @given(
     amps=st.sampled_from([-80.0, -35.0, 20.0, 60.0, 80.0]),
     change=st.sampled_from(["temperature", "cell_high", "cell_low", "ground", "fault"]),

@@ -58,7 +58,9 @@ class Oracle:
 
 @settings(max_examples=300)
 @given(
-    st.lists(st.tuples(st.sampled_from([5.0, 8.0, 9.0, 10.0, 12.0]), st.sampled_from([0.05, 0.2, 0.3])), max_size=60)
+    st.lists(
+        st.tuples(st.sampled_from([5.0, 8.0, 9.0, 10.0, 12.0]), st.sampled_from([0.05, 0.2, 0.3, 0.5])), max_size=60
+    )
 )
 def test_the_incremental_condition_equals_the_slow_oracle(trace: Any) -> None:
     fast, slow, t = condition(), Oracle(RULE), 0.0
@@ -80,6 +82,13 @@ def test_samples_that_must_not_be_believed_never_clear_anything(values: Any) -> 
     assert tracked.active
     for i, value in enumerate(values):
         tracked.sample(value, 1.0 + i * 0.2, may_clear=False)
+    assert tracked.active
+
+
+def test_samples_that_must_not_be_believed_do_not_interrupt_a_violation() -> None:
+    tracked = condition()
+    for i, (value, believed) in enumerate([(12.0, True), (5.0, False), (12.0, True), (5.0, False), (12.0, True)]):
+        tracked.sample(value, i * 0.2, may_clear=believed)
     assert tracked.active
 
 

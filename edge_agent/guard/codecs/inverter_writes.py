@@ -141,10 +141,17 @@ class Belief:
         if not want.is_zero and (self._lost or self._look_first):
             return None
         refused = [address for address, until in self._refused.items() if now < until]
-        if self._mute and want.is_zero and SETPOINT not in refused and self._written.get(SETPOINT) != 0:
+        if self._mute and want.is_zero and (zeros := self._zeros(want, refused)):
             # it may hear although we do not hear it: access code and timer, unanswered again and again, must not hold up the zero
-            return Write(SETPOINT, 0)
+            return min(zeros, key=lambda zero: self._refused.get(zero.address, 0.0))
         return next_write(want, self._written, self._limits, refused)
+
+    def _zeros(self, want: Wanted, refused: Collection[int]) -> list[Write]:
+        """What ends the current and is not known to be written; the setpoint first, then in turn."""
+        zeros = [Write(SETPOINT, 0), *([Write(MODE, int(Mode.OFF))] if want.mode is Mode.OFF else [])]
+        return [
+            zero for zero in zeros if zero.address not in refused and self._written.get(zero.address) != zero.counts
+        ]
 
     def is_urgent(self, order: InverterOrder, now: float) -> bool:
         """Whether the order is a zero that has not been written yet, or may not have been heard: a poll gives way to it."""

@@ -75,6 +75,7 @@ class Inverter:
         self._belief = Belief(self._limits)
         self._poll_due = 0.0
         self._answered_at = 0.0
+        self._wrote_last = False
         self._plan = blocks(_ADDRESSES, GAP)
         self._missing: set[int] = set()
 
@@ -126,10 +127,13 @@ class Inverter:
         self._woken.clear()
         now = time.monotonic()
         write = self._belief.next_write(order, now)
-        # polls come between the steps of a ramp, never between an order and its zero
-        if write is not None and (now < self._poll_due + self._period_s or self._belief.is_urgent(order, now)):
+        # polls come between the steps of a ramp, never between an order and its zero; slow ones take turns with the writes
+        due = now >= self._poll_due + self._period_s and self._wrote_last
+        if write is not None and (not due or self._belief.is_urgent(order, now)):
+            self._wrote_last = True
             return self._write(write)
         if now >= self._poll_due:
+            self._wrote_last = False
             return self._poll()
         self._woken.wait(min(LONGEST_WAIT_S, self._poll_due - now, max(0.0, order.valid_until - now)))
         return []
@@ -144,6 +148,9 @@ class Inverter:
             self._counted["writes"] += 1
             if write.address == SECURITY:  # a code is not for reading back
                 self._belief.confirm(write, write.counts)
+                return []
+            if write.address == SETPOINT and write.counts and not self._valid_order().setpoint:
+                self._counted["overtaken_writes"] += 1  # a zero does not wait for the read-back of what it replaces
                 return []
             self._valid_order()
             (raw,) = self._rtu.read(write.address, 1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +28,7 @@ REOPEN_AFTER = 10
 """So many missing replies in a row, and the port is opened afresh: some adapters hang until then."""
 PROBE_ADDRESS, PROBE_COUNTS = 30262, tuple(range(3, 18))
 """Registers that every inverter has in a row; lengths that no other read uses."""
+PROBES_AFTER_LONG = 3
 
 
 class Patience(NamedTuple):
@@ -66,7 +68,7 @@ class Rtu:
         self._expected: Expected | None = None
         self._in_doubt = False
         self._last_count = 0
-        self._probes = 0
+        self._missed = 0
         self._failures = 0
 
     def open(self) -> str:
@@ -83,9 +85,7 @@ class Rtu:
 
     def read(self, address: int, count: int) -> tuple[int, ...]:
         """Registers as 16-bit counts. Raises ExceptionReply, NoAnswer, or DeviceError when the port is lost."""
-        if self._waiting():
-            self.counted["stray_replies"] += 1
-            raise self._suspect("bytes that nobody asked for: the replies before may not have been theirs")
+        self._require_silence()
         if self._in_doubt or count == self._last_count:
             self._probe()
         return self._read(address, count)
@@ -117,17 +117,32 @@ class Rtu:
         self._refuse_exception(reply, f"read {address} × {count}")
         return tuple(reply.registers)
 
+    def _require_silence(self) -> None:
+        if self._waiting():
+            self.counted["stray_replies"] += 1
+            raise self._suspect("bytes that nobody asked for: the replies before may not have been theirs")
+
     def _probe(self) -> None:
-        """Raises NoAnswer while the line is out of step. A refusal may be an old one sent again, two are this inverter's."""
+        """Raises NoAnswer while the line is out of step."""
+        if self._missed < len(PROBE_COUNTS):
+            self._probe_with(PROBE_COUNTS[self.counted["probes"] % len(PROBE_COUNTS)])
+        else:  # every length has been asked for: its answer may be one of a round before, several in a row are not
+            for count in random.sample(PROBE_COUNTS, PROBES_AFTER_LONG):
+                self._probe_with(count)
+        self._in_doubt = False
+        self._missed = 0
+
+    def _probe_with(self, count: int) -> None:
+        """A refusal may be an old one that is sent again, two are this inverter's."""
         for _ in range(2):
-            self._probes += 1
             self.counted["probes"] += 1
             try:
-                self._read(PROBE_ADDRESS, PROBE_COUNTS[self._probes % len(PROBE_COUNTS)])
-                break
+                self._read(PROBE_ADDRESS, count)
             except ExceptionReply:
                 self.counted["refused_probes"] += 1
-        self._in_doubt = False
+            else:
+                break
+        self._require_silence()
 
     def _ready(self) -> ModbusSerialClient:
         if self._client is None:
@@ -164,6 +179,7 @@ class Rtu:
 
     def _suspect(self, why: str) -> NoAnswer:
         self.counted["no_answers"] += 1
+        self._missed += 1
         self._clear_line()
         return NoAnswer(why)
 

@@ -241,11 +241,7 @@ def _zero_and_calm(turn: Turn) -> bool:
 def _under_load(turn: Turn) -> None:
     """T_wait is over: open all the same, and say that it was, or may have been, under load."""
     turn.latch("relays.opened_under_load", Level.CRITICAL)
-    _open_plus(turn)
-
-
-def _open_plus(turn: Turn) -> None:
-    turn.go(1)
+    turn.go(turn.phase.step + 1)
     watch_link(turn)
 
 
@@ -323,7 +319,8 @@ def stopping(turn: Turn) -> None:
     if turn.phase.step:
         walk(turn, STOPPING, finish_stopping)
     elif _zero_and_calm(turn):
-        _open_plus(turn)
+        turn.go(1)
+        watch_link(turn)
     elif turn.now - turn.phase.since > turn.settings.wait_s:
         _under_load(turn)
 

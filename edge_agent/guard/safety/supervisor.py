@@ -157,7 +157,10 @@ def _remember(turn: Turn) -> None:
 
 
 def _persist(turn: Turn) -> None:
-    """The record follows the state: armed from before closing until the opening is confirmed and the link has fallen, latches as they are held."""
+    """The record follows the state: latches as they are held, armed from before closing until the opening is confirmed.
+
+    Confirmed means read back and, where a link was live, seen to fall: who crashes before that cannot know of a weld.
+    """
     vault = turn.vault
     armed = vault.record.armed
     if turn.state is State.CONNECTING:

@@ -18,8 +18,6 @@ import pytest
 
 from edge_agent.local_client import ask
 
-PACE = "[inverter]\npoll_period_s = 0.15\n"
-
 
 class Examined(NamedTuple):
     """What the doctor said: exit code, check → row, standard error."""
@@ -65,12 +63,10 @@ class Demo(Simulated):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        overlay = data / "pace.toml"
-        overlay.write_text(PACE)
         command = [sys.executable, "-P", "-m", "cellguard", "demo", "--json", "--data", str(data)]
         with (data / "stderr").open("w") as log:
             self.process = subprocess.Popen(
-                [*command, "--mqtt-port", str(port), "--config", str(overlay)],
+                [*command, "--mqtt-port", str(port)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -36,9 +36,9 @@ def heard(readings: int, changes: int, age_s: float = 0.1) -> dict[str, Any]:
     return {part: {"readings": readings, "changes": changes, "age_s": age_s} for part in rig.REQUIRED_PARTS}
 
 
-def inverter_at(current_a: float) -> dict[str, Any]:
+def inverter_at(current_a: float, age_s: float = 0.1) -> dict[str, Any]:
     values = [current_a if signal.name == "current" else 0.0 for signal in INVERTER]
-    return {"poll": {"readings": 9, "changes": 9, "age_s": 0.1, "values": values}}
+    return {"poll": {"readings": 9, "changes": 9, "age_s": age_s, "values": values}}
 
 
 @pytest.fixture
@@ -78,6 +78,8 @@ def test_values_that_stand_still_under_current_are_a_fault_and_at_rest_not_judge
     resting = rig.module_data(patient(words({**after, "inverter": inverter_at(0.3)}, before)))
     assert (flowing.verdict, "module-01" in flowing.said) == ("fault", True)
     assert resting.verdict == "unchecked"
+    silent = rig.module_data(patient(words({**after, "inverter": inverter_at(-35.0, age_s=5.0)}, before)))
+    assert silent.verdict == "unchecked"  # what a silent inverter said last is no current
 
 
 def test_a_part_that_stopped_is_named_with_its_module(patient: Any) -> None:

@@ -200,3 +200,9 @@ def test_a_ramp_of_setpoints_does_not_starve_the_polls(slave: Any, drive: Drive,
     stamps = [began, *(poll.t_mono for poll in polls(arrivals))]
     assert max(later - earlier for earlier, later in pairwise(stamps)) < 0.8
     assert len({write for write in slave.writes() if write[0] == SETPOINT}) > 5
+
+
+def test_an_inverter_whose_polls_take_longer_than_their_period_still_gets_its_orders(slave: Any, drive: Drive) -> None:
+    slave.misbehave = lambda _request, reply: [(0.08, reply)]
+    drive(Mode.OFF, 0.0, shows(Mode.OFF, 0), seconds=10.0)
+    drive(Mode.CURRENT, -20.0, shows(Mode.CURRENT, -20), seconds=15.0)

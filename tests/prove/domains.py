@@ -1,0 +1,50 @@
+"""The searches of one proof: the main one to three faults, and what it leaves out, each with fewer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edge_agent.guard.safety.interface import ArduinoSettings, InverterSettings, LimitOverride, Settings
+
+from tests.prove.explorer import Domain
+from tests.prove.moves import ASKS, COOLING_ASKS, DRIVE_ASKS, SERVICE_ASKS
+from tests.prove.plant import Model
+
+SETTINGS = Settings(
+    module_parts={},
+    inverter_signals=(),
+    arduino_signals=(),
+    commission_count=8,
+    inverter=InverterSettings(lease_s=1.5),
+    arduino=ArduinoSettings(),
+    hold_s=3.0,
+    ramp_a_per_s=1000.0,
+    limit_rise_a_per_s=1000.0,
+    limits={"overrun": LimitOverride(warning=(None, 0.6))},
+)
+"""Short where the configuration allows it, so that limits are few ticks away; a tick itself is no overrun."""
+
+EVERYTHING = (
+    "danger", "can", "line", "usb", "kill", "stall", "weld", "precharge", "link", "ignores", "stage", "deaf", "stuck", "disk",
+    "reset",
+)  # fmt: skip
+_DRIVE = replace(SETTINGS, inverter=InverterSettings(lease_s=5.0), ramp_a_per_s=10.0)
+
+DOMAINS: dict[str, Domain] = {
+    domain.name: domain
+    for domain in (
+        Domain("healthy", Model(SETTINGS, link_full=6), ("late",), 0, DRIVE_ASKS, healthy=True),
+        Domain("uncommissioned", Model(replace(SETTINGS, commission_count=None)), (), 0, ("close", "open")),
+        Domain("local only", Model(replace(SETTINGS, energise="local")), (), 0, ("close", "open", "discharge", "reset")),
+        Domain(
+            "drive", Model(_DRIVE), ("can", "blocks", "broker", "rule_zero"), 1, DRIVE_ASKS, frozenset({"broker"})
+        ),
+        Domain("service", Model(SETTINGS), ("weld", "kill", "usb", "stuck", "danger"), 2, SERVICE_ASKS),
+        Domain("cooling", Model(SETTINGS), ("heat", "can", "kill"), 1, COOLING_ASKS, frozenset({"cooling"})),
+        Domain("commands", Model(SETTINGS), ("danger", "weld", "full", "estop"), 1, tuple(ASKS), frozenset({"pending"})),
+        Domain(
+            "no comm timer", Model(SETTINGS, comm_timer=False, dtr=True), ("kill", "stall", "line", "usb", "ignores", "danger"), 2
+        ),
+        Domain("main", Model(SETTINGS), EVERYTHING, 3),
+    )
+}  # fmt: skip
