@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from cellguard.doctor import Patient, examine
+from cellguard.doctor.patient import Patient
+from cellguard.doctor.table import examine
 from cellguard.screen import draw
 from cellguard.view import View
 from shared.mqtt import Message

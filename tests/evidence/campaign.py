@@ -19,6 +19,8 @@ AT_REST = "at rest"
 LEAST_A, MOST_A = 5.0, 60.0
 SMALL_A = 2.0
 SETTLED_S = 1.5
+SURE_A = 10.0
+"""max(2 A, 4σ) = 5.6 A counts as none (SAFETY §3); three σ more are always seen."""
 CONTACT_S = 0.02
 """How late a contact follows its coil; it is not the agent's."""
 
@@ -165,7 +167,8 @@ def _complaints(found: Outcome, kind: Kind) -> Iterator[str]:
         yield f"zero after {found.zero_s} s, promised {promise.zero_s}"
     if promise.open_s is not None and (found.open_s is None or found.open_s > promise.open_s + CONTACT_S):
         yield f"open after {found.open_s} s, promised {promise.open_s}"
-    if promise.critical and not found.critical:
+    # a current of about the noise's own size cannot be told from none; that it did not obey is then not seen
+    if promise.critical and not found.critical and not (promise.loaded and abs(found.amps) < SURE_A):
         yield "CRITICAL was not said"
     if found.load_a >= SMALL_A and not promise.loaded:
         yield f"opened under {found.load_a:.1f} A by {found.by}"

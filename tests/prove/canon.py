@@ -85,7 +85,7 @@ class Canon:
             world.deaf, world.pins_stuck, world.disk,
             world.pins, world.armed, world.held, 0 if feeding else age(now, world.fed_t, 8) if world.pins else 9,
             world.new_session, age(world.mute_until, now, 3) if world.mute_until > now else -1,
-            world.register, age(now, world.timer_t, 5) if world.register else 9,
+            world.register, age(now, world.timer_t, 5) if world.register[0] else 9,
             world.current, world.link, world.dirty, world.record.armed, bool(world.record.latches), danger,
             (age(now, world.lost_t, 18) + 5) // 6 if closed else 0,
             age(now, world.zero_t, 6) if world.current else 0,

@@ -28,7 +28,7 @@ EVERYTHING = (
     "danger", "can", "line", "usb", "kill", "stall", "weld", "precharge", "link", "ignores", "stage", "deaf", "stuck", "disk",
     "reset",
 )  # fmt: skip
-_DRIVE = replace(SETTINGS, inverter=InverterSettings(lease_s=5.0), ramp_a_per_s=10.0)
+_DRIVE = replace(SETTINGS, inverter=InverterSettings(lease_s=5.0), ramp_a_per_s=50.0)
 
 DOMAINS: dict[str, Domain] = {
     domain.name: domain

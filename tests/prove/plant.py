@@ -18,8 +18,7 @@ DEADMAN_S = 3.5
 COMM_TIMER_S = 2.0
 MUTE_S = 1.0
 LIVE, STALLED, DEAD = "live", "stalled", "dead"
-OFF, ZERO, CHARGE, DISCHARGE = range(4)
-REGISTERS = ((Mode.OFF, 0.0), (Mode.CURRENT, 0.0), (Mode.CURRENT, -SETPOINT_A), (Mode.CURRENT, SETPOINT_A))
+OFF = (Mode.OFF, 0.0)
 NEVER = float("-inf")
 ALL = int(RELAYS)
 R1, R2, R3 = int(Output.RELAY1), int(Output.RELAY2), int(Output.RELAY3)
@@ -76,9 +75,9 @@ class World:
     fed_t: float = NEVER
     new_session: bool = True
     mute_until: float = NEVER
-    register: int = OFF
+    register: tuple[Mode, float] = OFF
     timer_t: float = NEVER
-    current: int = 0
+    current: float = 0.0
     link: int = 0
     dirty: bool = True
     record: Durable = Durable()
@@ -209,7 +208,7 @@ def _inverter(model: Model, world: World, order: Any, now: float) -> None:
         if world.dirty:
             world.dirty = False
             if not world.ignores:
-                world.register = REGISTERS.index((order.mode, order.setpoint))
+                world.register = (order.mode, order.setpoint)
     elif model.comm_timer and now - world.timer_t >= COMM_TIMER_S:
         world.register = OFF
 
@@ -218,9 +217,9 @@ def _physics(model: Model, world: World) -> None:
     contacts = world.pins | world.welded
     closed = contacts & MAINS == MAINS
     if not closed:
-        world.current = 0
+        world.current = 0.0
     elif not world.stage_stuck:
-        world.current = {CHARGE: -1, DISCHARGE: 1}.get(world.register, 0)
+        world.current = world.register[1] if world.register[0] is not Mode.OFF else 0.0
     if closed:
         world.link = model.link_full
     elif contacts & PRECHARGE_PATH == PRECHARGE_PATH and not world.precharge_fails:

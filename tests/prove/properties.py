@@ -113,9 +113,9 @@ def p3(edge: Edge) -> str:
 def p4(edge: Edge) -> str:
     """An unconfirmed relay → CRITICAL and latched."""
     state, world, now = edge.after
-    if state is None or world.agent != LIVE:
-        return ""
     before = edge.before.state
+    if state is None or edge.told is NOTHING:
+        return ""
     if before is not None and before.phase.state is not State.READY and state.phase.state is State.READY:
         return _unconfirmed_ready(edge)
     wrong_s = _for(world.wrong_t, now)
@@ -171,7 +171,7 @@ def _unlatched(edge: Edge, lost: set[str]) -> str:
 def p6(edge: Edge) -> str:
     """STANDBY and LATCHED: nothing closed, or CRITICAL. BOOT orders zero, feeds nothing, and ends."""
     state, world, now = edge.after
-    if state is None or world.agent != LIVE:
+    if state is None or edge.told is NOTHING:
         return ""
     where = state.phase.state
     if where is State.BOOT and (state.drive.mode is not Mode.OFF or state.drive.setpoint or relays(state)):
@@ -203,7 +203,7 @@ def _at_rest(edge: Edge) -> str:
 def p7(edge: Edge) -> str:
     """A required source lost → zero at once, then open within B'; RUN only by a command."""
     before, (state, world, now) = edge.before.state, edge.after
-    if state is None or world.agent != LIVE:
+    if state is None or edge.told is NOTHING:
         return ""
     facts = edge.facts
     if (facts.unknown or facts.zero) and state.drive.setpoint:
@@ -229,7 +229,7 @@ def p8(edge: Edge) -> str:
     if before.state is None:
         return "it crashed with relays ordered closed and comes back unlatched" if before.world.crashed and not state.latches else ""
     gap_s = now - before.state.turned
-    if GAP_S < gap_s < float("inf") and before.state.phase.state in ENERGISED and not state.latches and world.agent == LIVE:
+    if GAP_S < gap_s < float("inf") and before.state.phase.state in ENERGISED and not state.latches and edge.told is not NOTHING:
         return f"nothing was judged for {gap_s:g} s, and no latch"
     connected = state.phase.state in ENERGISED
     if connected and relays(state) and not (world.record.armed and state.vault.record.armed):
@@ -244,7 +244,7 @@ def p9(edge: Edge) -> str:
     before, state, world = edge.before.state, edge.after.state, edge.after.world
     if edge.closing and (before is None or edge.before.world.agent in {DEAD, STALLED} or edge.closing & ~relays(before)):
         return "a relay closed that no live agent orders closed"
-    if state is None or before is None or world.agent != LIVE:
+    if state is None or before is None or edge.told is NOTHING:
         return ""
     old, seen = edge.before.world.board, world.board
     if relays(before) and relays(state) and ((old.boot and seen.boot != old.boot) or (seen.held and not old.held)):
@@ -274,7 +274,7 @@ def _remotely(edge: Edge) -> str:
 def p10(edge: Edge) -> str:
     """A setpoint other than 0 only in RUN, inside what is allowed."""
     state = edge.after.state
-    if state is None or not state.drive.setpoint or edge.after.world.agent != LIVE:
+    if state is None or not state.drive.setpoint or edge.told is NOTHING:
         return ""
     if state.phase.state is not State.RUN:
         return f"setpoint {state.drive.setpoint:g} in {state.phase.state.value}"
@@ -294,7 +294,7 @@ def p11(edge: Edge) -> str:
     """Cooling is on whenever hot or unknown."""
     state = edge.after.state
     cooling = Output.PUMP | Output.FAN
-    if state is None or edge.facts.heat != 2:
+    if state is None or edge.told is NOTHING or edge.facts.heat != 2:
         return ""
     return "" if state.outputs.mask & cooling == cooling else "hot or unknown without cooling"
 
@@ -302,7 +302,7 @@ def p11(edge: Edge) -> str:
 def p12(edge: Edge) -> str:
     """Each command is answered once first, and once more at its end."""
     before, state, now = edge.before.state, edge.after.state, edge.after.now
-    if state is None or before is None or edge.facts is NOTHING.facts:
+    if state is None or before is None or edge.told is NOTHING:
         return ""
     waiting = [pending.id for pending in before.pending]
     answers = edge.decision.answers

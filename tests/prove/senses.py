@@ -7,7 +7,7 @@ from typing import Any
 from edge_agent.guard.model import Level, Output
 from edge_agent.guard.safety.facts import BoardFacts, Facts, InverterFacts, Raised, Sample
 
-from tests.prove.plant import MAINS, PACK_V, REGISTERS, SETPOINT_A, Model, World
+from tests.prove.plant import MAINS, PACK_V, Model, World
 
 STALE_S = 1.0
 STEADY_S = 1.0
@@ -48,10 +48,10 @@ def _can(world: World, now: float) -> None:
 
 def _line(model: Model, world: World, now: float) -> None:
     if not world.line_cut and "line" not in world.late:
-        mode, setpoint = REGISTERS[world.register]
+        mode, setpoint = world.register
         seq = round(now * 2)
         world.inverter = InverterFacts(seq, now, int(mode), setpoint, world.openings)
-        world.current_sample = Sample(seq, now, world.current * SETPOINT_A)
+        world.current_sample = Sample(seq, now, world.current)
         world.link_sample = Sample(seq, now, world.link * PACK_V / model.link_full)
         if world.line_since is None:
             world.line_since = now

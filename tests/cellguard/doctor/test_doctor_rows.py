@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from cellguard.doctor import computer, rig
+from cellguard.doctor import computer, node, rig
 from cellguard.doctor.board import judge_openings
 from cellguard.doctor.can import frames
 from cellguard.doctor.patient import GuardWords, Patient
 from cellguard.doctor.table import CHECKS, examine
 from cellguard.view import View
 from edge_agent.config import load_edge
+from shared.mqtt import Message
 from shared.signals import INVERTER
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -154,3 +157,15 @@ def test_this_python_carries_the_drivers_of_the_rig(patient: Any) -> None:
     assert (found.verdict, "pymodbus" in found.said) == ("ok", True)
     assert computer.own_clock(patient(GuardWords())).verdict in {"ok", "note"}
     assert computer.card_wear(patient(GuardWords())).verdict in {"ok", "unchecked", "fault"}
+
+
+@pytest.mark.parametrize(("wrong_s", "verdict"), [(0.0, "ok"), (-60.0, "fault"), (60.0, "fault")])
+def test_the_nodes_clock_is_judged_by_when_its_word_came_not_by_how_long_ago_that_was(
+    wrong_s: float, verdict: str
+) -> None:
+    view, came = View(), time.monotonic() - 9.0
+    stamp = round((time.time() - 9.0 + wrong_s) * 1e6)
+    payload = orjson.dumps({"state": "online", "clock": "synced", "ts": stamp})
+    view.take(Message("cellguard/v1/lab/rig-1/status", payload, retain=False, qos=1), came)
+    found = node.clock(Patient("b:1", "", view, time.monotonic() - 2.0, {}))
+    assert found.verdict == verdict

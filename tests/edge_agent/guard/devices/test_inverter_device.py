@@ -206,3 +206,4 @@ def test_an_inverter_whose_polls_take_longer_than_their_period_still_gets_its_or
     slave.misbehave = lambda _request, reply: [(0.08, reply)]
     drive(Mode.OFF, 0.0, shows(Mode.OFF, 0), seconds=10.0)
     drive(Mode.CURRENT, -20.0, shows(Mode.CURRENT, -20), seconds=15.0)
+    assert slave.writes()[-1] in {(SETPOINT, 0x10000 - 1042), (TIMER, 20)}
