@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test test-all test-influx lint format bench chaos prove firmware lock setup clean
+.PHONY: help demo test stages test-all test-influx lint format bench chaos prove firmware lock setup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -28,8 +28,10 @@ demo: $(STAMP)  ## the whole system on a simulated rig; Ctrl-C ends it (ARGS="--
 test: $(STAMP)  ## every test that needs no emulator
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-all: test  ## also the stages in a virtual machine and a container: real SocketCAN, real systemd
+stages: $(STAMP)  ## the agent on real SocketCAN in a virtual machine, under real systemd in a container
 	@$(BIN)/python tests/stages
+
+test-all: test stages  ## both
 
 test-influx: $(STAMP)  ## the storage suite; against any InfluxDB 2 with CELLGUARD_INFLUX_URL=… _TOKEN=… _ORG=… _BUCKET=…
 	@$(BIN)/python -m pytest tests/conformance/sinks $(ARGS)

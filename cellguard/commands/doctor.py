@@ -42,7 +42,10 @@ _MARKS = {
 def command(
     *, seconds: float, config: Path | None, socket: Path | None, measure_comm_timer: bool, as_json: bool, where: Where
 ) -> None:
-    """Check broker, node, modules, devices, storage, clock and disk. Exit 0: all well; 5: a fault was found."""
+    """Check broker, node and storage; on the Pi also guard, adapters, devices and the computer.
+
+    Exit 0: all well; 5: a fault was found, and each says what to do. What could not be looked at is said to be not checked.
+    """
     from cellguard.doctor.listening import Ears, listen
     from cellguard.doctor.patient import Patient
     from cellguard.doctor.quiet import tries

@@ -25,7 +25,7 @@ _LONGEST = 160
 @click.option("--kept/--no-kept", default=True, show_default=True, help="Also what the broker had kept from before.")
 @click.option("--json", "as_json", is_flag=True, help='Lines {"topic":…,"retain":…,"payload":…}.')
 @broker_options
-def command(  # noqa: PLR0913 (click hands over one argument for each option)
+def command(
     *,
     topics: tuple[str, ...],
     count: int | None,

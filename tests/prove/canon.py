@@ -6,13 +6,14 @@ from typing import Any
 
 from edge_agent.guard.model import Level, State
 from edge_agent.guard.safety.sequences import connecting
-from edge_agent.guard.safety.state import Supervisor
+from edge_agent.guard.safety.state import Programme, Supervisor
 
 from tests.prove.plant import ALL, DEAD, LIVE, MAINS, STALLED, TICK_S, Model, World
 
 PER_S = round(1 / TICK_S)
 FINE_S, LINK_WATCH_S, BROKER_S, OVERRUNS_S, COOLING_S, REST_S = 30, 10, 10, 60, 300, 30
 WELD_B_S = 16
+SCHEDULE_ENDS_S = (2, 14)
 ENERGISED = frozenset({State.CONNECTING, State.READY, State.RUN, State.HOLD})
 STATES = {state: number for number, state in enumerate(State)}
 
@@ -120,8 +121,8 @@ class Canon:
             drive.charge_a, drive.discharge_a,
             int(outputs.mask) & ALL, age(now, outputs.changed, self._changed), int(outputs.switched), outputs.boot == world.board.boot,
             bool(outputs.boot), age(now, outputs.wrong_since, 3),
-            (programme.step, int((programme.elapsed_s + now - programme.resumed) * PER_S)) if running
-            else (programme.step, programme.elapsed_s) if programme.state == "paused" else 0,
+            (programme.step, self._elapsed(programme, now, clocks)) if running
+            else (programme.step, programme.elapsed_s > 1.0) if programme.state == "paused" else 0,
             state.vault.record.armed, where is State.CONNECTING and state.vault.written < state.vault.ticket, state.vault.failed, len(watch.overruns),
             None if watch.link is None else clocks.coarse(age(now, watch.link.opened, 99), LINK_WATCH_S),
             age(now, state.turned, 8) if world.agent == STALLED else 0,
@@ -129,6 +130,11 @@ class Canon:
             clocks.coarse(age(now, watch.fine_since, 999), FINE_S) if latches else watch.fine_since is None,
             clocks.coarse(age(now, world.fine_t, 999), FINE_S) if latches else 0,
         )  # fmt: skip
+
+    @staticmethod
+    def _elapsed(programme: Programme, now: float, clocks: Clocks) -> int:
+        ticks = int((programme.elapsed_s + now - programme.resumed) * PER_S)
+        return clocks.coarse(ticks, *SCHEDULE_ENDS_S)
 
     def _phase(self, state: Supervisor, world: World, now: float, clocks: Clocks) -> tuple[Any, ...]:
         """The memory that the state under way uses, and nothing of the others."""
@@ -164,7 +170,8 @@ class Canon:
         if "broker" in self._details:
             lost = watch.broker_lost
             found.append(None if lost is None else clocks.coarse(age(now, lost, 99), BROKER_S))
-            found.append(age(now, world.asked_t, 14) if state.drive.setpoint else 0)
+            stale = state.drive.setpoint and now >= state.drive.lease_until
+            found.append(age(now, world.asked_t, 14) if stale and state.programme.state != "running" else 0)
         if "pending" in self._details:
             for pending in state.pending:
                 left = max(0, int((pending.until - now) * PER_S))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from edge_agent.guard.safety.interface import ArduinoSettings, InverterSettings, LimitOverride, Settings
 
 from tests.prove.explorer import Domain
-from tests.prove.moves import ASKS, COOLING_ASKS, DRIVE_ASKS, SERVICE_ASKS
 from tests.prove.plant import Model
 
 SETTINGS = Settings(
@@ -33,15 +32,15 @@ _DRIVE = replace(SETTINGS, inverter=InverterSettings(lease_s=5.0), ramp_a_per_s=
 DOMAINS: dict[str, Domain] = {
     domain.name: domain
     for domain in (
-        Domain("healthy", Model(SETTINGS, link_full=6), ("late",), 0, DRIVE_ASKS, healthy=True),
-        Domain("uncommissioned", Model(replace(SETTINGS, commission_count=None)), (), 0, ("close", "open")),
-        Domain("local only", Model(replace(SETTINGS, energise="local")), (), 0, ("close", "open", "discharge", "reset")),
+        Domain("healthy", Model(SETTINGS, link_full=6), ("late",), 0, "drive", healthy=True),
+        Domain("uncommissioned", Model(replace(SETTINGS, commission_count=None)), (), 0),
+        Domain("local only", Model(replace(SETTINGS, energise="local")), (), 0, "local"),
         Domain(
-            "drive", Model(_DRIVE), ("can", "blocks", "broker", "rule_zero"), 1, DRIVE_ASKS, frozenset({"broker"})
+            "drive", Model(_DRIVE), ("can", "blocks", "broker", "rule_zero"), 1, "drive", frozenset({"broker"})
         ),
-        Domain("service", Model(SETTINGS), ("weld", "kill", "usb", "stuck", "danger"), 2, SERVICE_ASKS),
-        Domain("cooling", Model(SETTINGS), ("heat", "can", "kill"), 1, COOLING_ASKS, frozenset({"cooling"})),
-        Domain("commands", Model(SETTINGS), ("danger", "weld", "full", "estop"), 1, tuple(ASKS), frozenset({"pending"})),
+        Domain("service", Model(SETTINGS), ("weld", "kill", "stuck"), 2, "service"),
+        Domain("cooling", Model(SETTINGS), ("heat", "can", "kill"), 1, "cooling", frozenset({"cooling"})),
+        Domain("commands", Model(SETTINGS), ("danger", "weld", "full", "estop"), 1, "all", frozenset({"pending"})),
         Domain(
             "no comm timer", Model(SETTINGS, comm_timer=False, dtr=True), ("kill", "stall", "line", "usb", "ignores", "danger"), 2
         ),

@@ -112,11 +112,10 @@ def remember(
     world.fine_t = _since(world.fine_t, now, holds=not told.facts.trips and not told.facts.unknown)
     world.zero_t = _since(world.zero_t, now, holds=drive.setpoint == 0)
     board = world.board
-    if not acting:
-        world.wrong_t = None
-    elif board.t == now and board.pins is not None:
-        same = not (board.pins ^ before.outputs.mask) & RELAYS
-        world.wrong_t = _since(world.wrong_t, now, holds=not same)
+    shown = acting and board.t == now and board.pins is not None
+    world.wrong_t = _since(
+        world.wrong_t, now, holds=shown and bool((board.pins or 0) & RELAYS ^ before.outputs.mask & RELAYS)
+    )
     if world.started_t is not None and not (
         where is State.BOOT or (where is State.STOPPING and state.phase.origin is State.BOOT)
     ):

@@ -12,7 +12,7 @@ from edge_agent.guard.model import State
 
 from tests.prove.canon import Canon
 from tests.prove.edges import Edge, Node, environment, jump, root, tick
-from tests.prove.moves import MOVES, WORTHWHILE, Move
+from tests.prove.moves import MOVES, ROADS, Move
 from tests.prove.plant import DEAD, LIVE, Model
 from tests.prove.properties import PROPERTIES
 
@@ -21,14 +21,14 @@ from tests.prove.properties import PROPERTIES
 class Domain:
     """One search: the model, which kinds of events are loose and how many faults at once, which commands are tried.
 
-    `commands`: tried in every state instead of the main road of moves.WORTHWHILE. `healthy`: no latch, no HOLD and no stop that nobody asked for may appear (P14).
+    `road`: a row of moves.ROADS. `healthy`: no latch, no HOLD and no stop that nobody asked for may appear (P14).
     """
 
     name: str
     model: Model
     kinds: tuple[str, ...]
     most_faults: int
-    commands: tuple[str, ...] = ()
+    road: str = "main"
     details: frozenset[str] = frozenset()
     healthy: bool = False
     most_pending: int = 1
@@ -122,7 +122,7 @@ class Search:
             return
         if "pending" in self.domain.details and len(state.pending) >= self.domain.most_pending:
             return
-        yield from self.domain.commands or WORTHWHILE[state.phase.state]
+        yield from ROADS[self.domain.road].get(state.phase.state, ())
 
     def _take(self, number: int, edge: Edge, used: int) -> bool:
         self._add(edge.after, number, edge.move, used)

@@ -13,7 +13,8 @@ from edge_agent.guard.safety.supervisor import initial
 from tests.prove.plant import DEAD, LIVE, R1, R2, R3, SETPOINT_A, STALLED, Model, World, reset_board
 from tests.prove.senses import forget
 
-FILE = ScheduleFile("lab.csv", "A", (ScheduleStep(1.0, -SETPOINT_A), ScheduleStep(12.0, SETPOINT_A)))
+FILE = ScheduleFile("lab.csv", "A", (ScheduleStep(2.0, -SETPOINT_A), ScheduleStep(12.0, SETPOINT_A)))
+CONNECTED = frozenset({State.READY, State.RUN, State.HOLD})
 RESTING = frozenset({State.BOOT, State.STANDBY, State.LATCHED})
 
 
@@ -113,6 +114,10 @@ def _connecting(_world: World, state: Supervisor | None) -> bool:
     return state is not None and state.phase.state is State.CONNECTING
 
 
+def _connected(_world: World, state: Supervisor | None) -> bool:
+    return state is not None and state.phase.state in CONNECTED
+
+
 def _board_reset(world: World, now: float) -> None:
     world.apart = world.apart or (world.closed and bool(world.current))
     reset_board(world, now)
@@ -165,14 +170,14 @@ MOVES: dict[str, list[Move]] = {
         Move("disk works", lambda w, _s: w.disk != "ok", _set(disk="ok")),
     ],
     "reset": [Move("Arduino resets", lambda w, _s: not w.usb_cut, _board_reset, counts=True)],
-    "rule_zero": _flag("rule_zero", "current against command", "current as commanded"),
+    "rule_zero": _flag("rule_zero", "current against command", "current as commanded", _connected),
     "heat": [
         Move("hot", lambda w, _s: not w.hot, _set(hot=True)),
         Move("cool", lambda w, _s: w.hot, _set(hot=False)),
     ],
     "blocks": [
-        Move("charging blocked", lambda w, _s: not w.blocked, _set(blocked="charge")),
-        Move("both blocked", lambda w, _s: not w.blocked, _set(blocked="both")),
+        Move("charging blocked", lambda w, s: not w.blocked and _connected(w, s), _set(blocked="charge")),
+        Move("both blocked", lambda w, s: not w.blocked and _connected(w, s), _set(blocked="both")),
         Move("nothing blocked", lambda w, _s: bool(w.blocked), _set(blocked="")),
     ],
     "estop": [
@@ -180,7 +185,7 @@ MOVES: dict[str, list[Move]] = {
         Move("emergency stop released", lambda w, _s: w.estop, _set(estop=False)),
     ],
     "broker": [
-        Move("broker gone", lambda w, _s: w.broker, _set(broker=False)),
+        Move("broker gone", lambda w, s: w.broker and s is not None and s.programme.state == "running", _set(broker=False)),
         Move("broker back", lambda w, _s: not w.broker, _set(broker=True)),
     ],
 }
@@ -248,6 +253,7 @@ ASKS: dict[str, Ask] = {
         Ask("relay 1 on", "relay1", {"on": True}),
         Ask("relay 2 on", "relay2", {"on": True}),
         Ask("relay 3 on", "relay3", {"on": True}),
+        Ask("relay 1 off", "relay1", {"on": False}),
         Ask("relay 2 off", "relay2", {"on": False}),
         Ask("pump on", "pump", {"on": True}),
         Ask("pump off", "pump", {"on": False}),
@@ -272,9 +278,24 @@ WORTHWHILE: dict[State, tuple[str, ...]] = {
 }
 """The main road. Other domains add to it: `commands` tries every command in every state."""
 
-SERVICE_ASKS = ("service on", "relay 1 on", "relay 2 on", "relay 3 on", "relay 2 off", "service off", "estop", "close", "open", "reset")
-DRIVE_ASKS = ("close", "open", "discharge", "charge", "start", "pause", "resume", "stop", "reset")
-COOLING_ASKS = ("pump on", "pump off", "fan off", "close", "open", "reset")
+ROADS: dict[str, dict[State, tuple[str, ...]]] = {
+    "main": WORTHWHILE,
+    "local": {State.STANDBY: ("close",), State.READY: ("discharge",)},
+    "service": {
+        State.STANDBY: ("service on",),
+        State.SERVICE: ("relay 1 on", "relay 2 on", "relay 3 on", "relay 1 off", "relay 2 off", "service off"),
+        State.LATCHED: ("reset",),
+    },
+    "drive": {
+        **WORTHWHILE,
+        State.READY: ("open", "discharge", "start", "resume"),
+        State.RUN: ("open", "charge", "start", "pause", "stop"),
+        State.HOLD: ("stop",),
+    },
+    "cooling": {state: ("pump on", "pump off", "fan off", *WORTHWHILE[state]) for state in State},
+    "all": {state: tuple(ASKS) for state in State},
+}
+"""Which commands a search tries in which state; what the state alone refuses is tried by `all`."""
 
 
 def commands(ask: Ask, state: Supervisor, now: float) -> tuple[Command, ...]:

@@ -170,9 +170,9 @@ def advance(model: Model, old: World, state: Supervisor | None, now: float) -> t
         cause = _feed(model, world, int(outputs.mask) & ALL, now)
     if not world.held and now - world.fed_t >= DEADMAN_S and world.fed_t > NEVER:
         world.held, world.armed = True, False
-        if not world.pins_stuck:
-            world.pins = 0
         cause = "deadman"
+    if world.held and not world.pins_stuck:
+        world.pins = 0
     broken = cause if old.closed and not world.closed and old.current else ""
     closing = world.pins & ~before
     _inverter(model, world, inverter, now)

@@ -59,7 +59,8 @@ def p1(edge: Edge) -> str:
         if now - world.live_t > OPEN_DEAD_S and not hardware_fails:
             return f"closed {now - world.live_t:g} s after an agent last acted"
         return ""
-    limit_s = OPEN_WELDED_S if world.welded & MAINS == MAINS else OPEN_STUCK_S if world.pins_stuck else OPEN_B_S
+    stuck = world.pins_stuck or edge.before.world.pins_stuck
+    limit_s = OPEN_WELDED_S if world.welded & MAINS == MAINS else OPEN_STUCK_S if stuck else OPEN_B_S
     if _for(world.danger_t, now) > limit_s and not critical(state):
         return f"danger for {_for(world.danger_t, now):g} s, the circuit is closed and nothing is CRITICAL"
     return ""
@@ -144,6 +145,8 @@ def p5(edge: Edge) -> str:
     if before is None:
         lost = set(world.record.latches) - {latch.id for latch in after.latches}
         return f"not held after the restart: {', '.join(sorted(lost))}" if lost else ""
+    if edge.told is NOTHING:
+        return ""
     ids = {latch.id for latch in after.latches}
     if set(after.vault.record.latches) != ids:
         return "the record does not hold the latches"

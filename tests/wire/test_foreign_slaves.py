@@ -18,7 +18,7 @@ import pytest
 from edge_agent.guard.devices.rtu import ExceptionReply, NoAnswer, Patience, Rtu
 from shared.errors import DeviceError
 
-TRANSACTIONS = int(os.environ.get("CELLGUARD_WIRE_TRANSACTIONS", "700"))
+TRANSACTIONS = int(os.environ.get("CELLGUARD_WIRE_TRANSACTIONS", "500"))
 UNIT, BAUDRATE = 2, 115_200
 REPLY_S = 0.04
 HURRIED = Patience(reply_s=REPLY_S, silent_s=0.008, drain_s=0.05)

@@ -117,8 +117,8 @@ def test_orders_arrive_in_order_and_nothing_is_taken_for_confirmed_that_was_not(
     wire = wired(slow_s=REPLY_S, rate=0.08, pulled=0.002)
     bench = Bench(wire)
     bench.order(Mode.OFF, 0.0, lambda: bench.shown() == (0, 0))
-    for step in range(1, 13):
-        amps = -8.0 * step
+    for step in range(1, 7):
+        amps = -15.0 * step
         counts = round(amps * AMPERE)
         bench.order(Mode.CURRENT, amps, lambda counts=counts: bench.shown() == (Mode.CURRENT, counts))
         if step % 3 == 0:
@@ -127,11 +127,11 @@ def test_orders_arrive_in_order_and_nothing_is_taken_for_confirmed_that_was_not(
     writes = held_at_each_write(wire.log)
     energy = [held for held, address, counts in writes if address == SETPOINT and counts]
     modes = [held for held, address, counts in writes if address == MODE and counts]
-    assert len(energy) >= 12
+    assert len(energy) >= 6
     assert all(held.items() >= NEEDED.items() for held in (*energy, *modes)), "limits and timer come first"
     assert {held.get(MODE) for held in energy} == {Mode.CURRENT}, "the mode comes before the setpoint"
     assert {held.get(SETPOINT) for held in modes} == {0}, "zero comes before the mode"
-    assert bench.readings > 20
+    assert bench.readings > 6
 
 
 def test_a_setpoint_that_the_inverter_refuses_is_said_and_never_shown(wired: Make) -> None:

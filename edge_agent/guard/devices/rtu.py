@@ -1,10 +1,10 @@
 """The one door to pymodbus: a Modbus RTU client that never takes a late or foreign reply for an answer.
 
 pymodbus matches a reply to a request by device id alone. So every byte is checked while it comes in: unit, function, length, CRC
-and echo. After anything that did not fit the line is drained until it is silent, and probed: a read of a length that nobody else
-asked for. A slave answers in order, hence what comes after the probe's answer is not late. The same is done between two reads of
-one length, because a reply sent twice would be taken for the answer to the second. The port stays open meanwhile: what a closed
-port drops is not seen to be late; only an adapter that gives nothing for long is opened afresh.
+and echo. After anything that did not fit the line is drained until it is silent, and probed: a read of a length that was not
+asked for since. A slave answers in order, hence what comes after the probe's answer is not late. The same is done between two
+reads of one length, because a reply sent twice would be taken for the answer to the second. The port stays open meanwhile: what a
+closed port drops is not seen to be late; only an adapter that gives nothing for long is opened afresh.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LISTEN_S = 0.005
 REOPEN_AFTER = 10
 """So many missing replies in a row, and the port is opened afresh: some adapters hang until then."""
 PROBE_ADDRESS, PROBE_COUNTS = 30262, tuple(range(3, 18))
-"""Registers that every inverter has in a row; lengths that no other read uses."""
+"""Registers that every inverter has in a row; lengths that its polls do not use."""
 PROBES_AFTER_LONG = 3
 
 
@@ -67,8 +67,7 @@ class Rtu:
         self._client: ModbusSerialClient | None = None
         self._expected: Expected | None = None
         self._in_doubt = False
-        self._last_count = 0
-        self._missed = 0
+        self._asked: set[int] = set()
         self._failures = 0
 
     def open(self) -> str:
@@ -86,8 +85,8 @@ class Rtu:
     def read(self, address: int, count: int) -> tuple[int, ...]:
         """Registers as 16-bit counts. Raises ExceptionReply, NoAnswer, or DeviceError when the port is lost."""
         self._require_silence()
-        if self._in_doubt or count == self._last_count:
-            self._probe()
+        if self._in_doubt or count in self._asked:
+            self._probe(before=count)
         return self._read(address, count)
 
     def write(self, address: int, counts: int) -> None:
@@ -98,20 +97,23 @@ class Rtu:
         if self._waiting():
             self.counted["stray_replies"] += 1
             self._in_doubt = True
-        self._last_count = 0
         word = counts & 0xFFFF
         client = self._ready()
         reply = self._call(
             echo(self.unit, address, word), lambda: client.write_register(address, word, device_id=self.unit)
         )
+        if not self._in_doubt:
+            self._asked.clear()
         self._refuse_exception(reply, f"write {address} = {counts}")
 
     def _read(self, address: int, count: int) -> tuple[int, ...]:
-        self._last_count = count
+        self._asked.add(count)
         client = self._ready()
         reply = self._call(
             registers(self.unit, count), lambda: client.read_input_registers(address, count=count, device_id=self.unit)
         )
+        if not self._in_doubt:
+            self._asked = {count}
         if reply.isError():
             self._in_doubt = True  # a refusal has no length of its own: sent again it would look like the next read's
         self._refuse_exception(reply, f"read {address} × {count}")
@@ -122,15 +124,15 @@ class Rtu:
             self.counted["stray_replies"] += 1
             raise self._suspect("bytes that nobody asked for: the replies before may not have been theirs")
 
-    def _probe(self) -> None:
-        """Raises NoAnswer while the line is out of step."""
-        if self._missed < len(PROBE_COUNTS):
-            self._probe_with(PROBE_COUNTS[self.counted["probes"] % len(PROBE_COUNTS)])
-        else:  # every length has been asked for: its answer may be one of a round before, several in a row are not
-            for count in random.sample(PROBE_COUNTS, PROBES_AFTER_LONG):
-                self._probe_with(count)
+    def _probe(self, before: int) -> None:
+        """Read a length that was not asked for since and is not asked for next. Raises NoAnswer while the line is out of step."""
+        counts = [count for count in PROBE_COUNTS if count != before]
+        unasked = [count for count in counts if count not in self._asked]
+        # when every length was asked for, the answer to one may be an old one; the answers to several in a row are not
+        for count in unasked[:1] or random.sample(counts, PROBES_AFTER_LONG):
+            self._probe_with(count)
         self._in_doubt = False
-        self._missed = 0
+        self._asked = {count}
 
     def _probe_with(self, count: int) -> None:
         """A refusal may be an old one that is sent again, two are this inverter's."""
@@ -179,7 +181,6 @@ class Rtu:
 
     def _suspect(self, why: str) -> NoAnswer:
         self.counted["no_answers"] += 1
-        self._missed += 1
         self._clear_line()
         return NoAnswer(why)
 

@@ -10,6 +10,7 @@ from edge_agent.guard.safety.drive import MODES
 from edge_agent.guard.safety.interface import Answer, Command
 from edge_agent.guard.safety.interlocks import OUTPUT_BITS, judge, verb_of
 from edge_agent.guard.safety.schedule import aborted, paused, resumed, started
+from edge_agent.guard.safety.sequences import watch_link
 from edge_agent.guard.safety.state import NEVER
 from edge_agent.guard.safety.turn import CONNECTED, Turn
 from edge_agent.guard.safety.waiting import accept, done, expect
@@ -105,6 +106,8 @@ def _relay(turn: Turn, command: Command) -> None:
     if not on and turn.settings.profile == "contactor" and turn.state in CONNECTED | {State.CONNECTING}:
         _open(turn, command)
         return
+    if not on and turn.state is State.SERVICE:
+        watch_link(turn)
     switched = turn.outputs.switched | bit if on else turn.outputs.switched & ~bit
     turn.outputs = replace(turn.outputs, switched=switched & RELAYS, closer=_by(command))
     if turn.state in {State.BOOT, State.STOPPING}:

@@ -261,12 +261,14 @@ def _verified(turn: Turn) -> bool:
 def watch_link(turn: Turn) -> None:
     """A live link must begin to fall once relays open that are closed, or that a crash may have left closed."""
     watch, link = turn.watch, turn.facts.link
+    if turn.settings.profile != "contactor":
+        return  # relays of other profiles are not in the path that feeds the link
     crashed = turn.phase.origin is State.BOOT and turn.vault.record.armed
     if watch.link is not None or link is None or not (turn.outputs.mask & RELAYS or crashed):
         return
-    if turn.phase.mark_v is None or turn.phase.mark_v <= live_v(turn):
+    if link.value <= live_v(turn):
         return
-    below_v = turn.phase.mark_v - max(3.0, 0.01 * turn.phase.mark_v)
+    below_v = link.value - max(3.0, 0.01 * link.value)
     turn.watch = replace(watch, link=LinkWatch(below_v, turn.now + WELD_WATCH_S, turn.now))
 
 

@@ -88,6 +88,22 @@ def test_a_reply_that_is_too_late_is_never_taken_for_the_answer_to_the_same_ques
     assert found == [(2,)]
 
 
+@pytest.mark.parametrize("count", [3, 4, 10])
+def test_a_late_reply_that_is_as_long_as_a_probes_is_not_the_probes(rtu: Rtu, slave: Any, count: int) -> None:
+    slave.misbehave = once(lambda _request, reply: [(0.68, reply)])
+    with pytest.raises(NoAnswer):
+        rtu.read(30262, count)
+    slave.registers |= dict.fromkeys(range(30262, 30280), 9)
+    found: list[tuple[int, ...]] = []
+    deadline = time.monotonic() + 5.0
+    while not found and time.monotonic() < deadline:
+        try:
+            found.append(rtu.read(30262, count))
+        except NoAnswer:
+            continue
+    assert found == [(9,) * count]
+
+
 def test_a_refused_write_after_a_late_reply_does_not_look_accepted(rtu: Rtu, slave: Any) -> None:
     slave.misbehave = once(lambda _request, reply: [(0.7, reply)])
     with pytest.raises(NoAnswer):
