@@ -112,7 +112,8 @@ def judge_bus(link: Body, channel: str) -> Finding:
     data, seen = table(info, "info_data"), table(info, "info_xstats")
     state = text(data, "state")
     if state not in _STATES:
-        return unchecked(f"{channel} says {state or 'nothing of its state'}")
+        said = {"STOPPED": "is down", "": "says nothing of its state"}.get(state, f"says {state}")
+        return unchecked(f"{channel} {said}", "see the line can-adapter")
     errors = table(data, "berr_counter")
     counted = f"errors now: sending {number(errors, 'tx'):.0f}, receiving {number(errors, 'rx'):.0f}" if errors else ""
     often = ", ".join(f"{name} {value}" for name, value in seen.items() if isinstance(value, int) and value)

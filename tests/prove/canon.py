@@ -7,7 +7,6 @@ from typing import Any
 from edge_agent.guard.model import Level, State
 from edge_agent.guard.safety.sequences import connecting
 from edge_agent.guard.safety.state import Programme, Supervisor
-
 from tests.prove.plant import ALL, DEAD, LIVE, MAINS, STALLED, TICK_S, Model, World
 
 PER_S = round(1 / TICK_S)
@@ -59,7 +58,7 @@ class Canon:
         self._rows = connecting(model.settings) if model.settings.profile == "contactor" else ()
         self._details = details
         self._hold = int(model.settings.hold_s * PER_S) + 1
-        self._changed = 2 if model.settings.precharge == 'measured' else 11
+        self._changed = 2 if model.settings.precharge == "measured" else 11
         self._wait = int(model.settings.wait_s * PER_S) + 2
 
     def key(self, state: Supervisor | None, world: World, now: float) -> tuple[tuple[Any, ...], int]:
@@ -170,6 +169,7 @@ class Canon:
         if "broker" in self._details:
             lost = watch.broker_lost
             found.append(None if lost is None else clocks.coarse(age(now, lost, 99), BROKER_S))
+        if "lease" in self._details:
             stale = state.drive.setpoint and now >= state.drive.lease_until
             found.append(age(now, world.asked_t, 14) if stale and state.programme.state != "running" else 0)
         if "pending" in self._details:

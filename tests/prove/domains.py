@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edge_agent.guard.safety.interface import ArduinoSettings, InverterSettings, LimitOverride, Settings
-
 from tests.prove.explorer import Domain
 from tests.prove.plant import Model
 
@@ -27,17 +26,16 @@ EVERYTHING = (
     "danger", "can", "line", "usb", "kill", "stall", "weld", "precharge", "link", "ignores", "stage", "deaf", "stuck", "disk",
     "reset",
 )  # fmt: skip
-_DRIVE = replace(SETTINGS, inverter=InverterSettings(lease_s=5.0), ramp_a_per_s=50.0)
+_DRIVE = replace(SETTINGS, inverter=InverterSettings(lease_s=4.0), ramp_a_per_s=50.0)
 
 DOMAINS: dict[str, Domain] = {
     domain.name: domain
     for domain in (
-        Domain("healthy", Model(SETTINGS, link_full=6), ("late",), 0, "drive", healthy=True),
+        Domain("healthy", Model(SETTINGS, link_full=6), ("late",), 0, "schedule", healthy=True),
         Domain("uncommissioned", Model(replace(SETTINGS, commission_count=None)), (), 0),
         Domain("local only", Model(replace(SETTINGS, energise="local")), (), 0, "local"),
-        Domain(
-            "drive", Model(_DRIVE), ("can", "blocks", "broker", "rule_zero"), 1, "drive", frozenset({"broker"})
-        ),
+        Domain("lease", Model(_DRIVE), ("can", "blocks", "rule_zero"), 1, "lease", frozenset({"lease"})),
+        Domain("schedule", Model(SETTINGS), ("can", "broker", "usb"), 1, "schedule", frozenset({"broker"})),
         Domain("service", Model(SETTINGS), ("weld", "kill", "stuck"), 2, "service"),
         Domain("cooling", Model(SETTINGS), ("heat", "can", "kill"), 1, "cooling", frozenset({"cooling"})),
         Domain("commands", Model(SETTINGS), ("danger", "weld", "full", "estop"), 1, "all", frozenset({"pending"})),

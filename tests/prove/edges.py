@@ -11,14 +11,15 @@ from edge_agent.guard.safety.facts import Facts
 from edge_agent.guard.safety.interface import Command
 from edge_agent.guard.safety.state import Supervisor
 from edge_agent.guard.safety.turn import Decision, StepInputs
-
-from tests.prove.moves import commands as commands_of
 from tests.prove.moves import ASKS, Move, started
+from tests.prove.moves import commands as commands_of
 from tests.prove.plant import DEAD, LIVE, NEVER, R1, TICK_S, Model, World, advance, orders
 from tests.prove.senses import facts, sense
 
 REST = frozenset({State.STANDBY, State.LATCHED})
-UNASKED = frozenset({State.BOOT, State.STANDBY, State.CONNECTING, State.HOLD, State.STOPPING, State.LATCHED, State.SERVICE})
+UNASKED = frozenset(
+    {State.BOOT, State.STANDBY, State.CONNECTING, State.HOLD, State.STOPPING, State.LATCHED, State.SERVICE}
+)
 CRASHES = frozenset({State.CONNECTING, State.READY, State.RUN, State.HOLD})
 DRIVES = frozenset({"inverter", "schedule"})
 

@@ -6,10 +6,9 @@ import gc
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from time import perf_counter, process_time
+from time import perf_counter
 
 from edge_agent.guard.model import State
-
 from tests.prove.canon import Canon
 from tests.prove.edges import Edge, Node, environment, jump, root, tick
 from tests.prove.moves import MOVES, ROADS, Move

@@ -9,7 +9,6 @@ from edge_agent.guard.model import State
 from edge_agent.guard.safety.interface import Command, ScheduleFile, ScheduleStep
 from edge_agent.guard.safety.state import Supervisor
 from edge_agent.guard.safety.supervisor import initial
-
 from tests.prove.plant import DEAD, LIVE, R1, R2, R3, SETPOINT_A, STALLED, Model, World, reset_board
 from tests.prove.senses import forget
 
@@ -43,10 +42,14 @@ def _set(**changes: object) -> Callable[[World, float], None]:
     return do
 
 
-def _flag(name: str, said: str, back: str, when: Callable[[World, Supervisor | None], bool] | None = None) -> list[Move]:
+def _flag(
+    name: str, said: str, back: str, when: Callable[[World, Supervisor | None], bool] | None = None
+) -> list[Move]:
     """A fault that can come and go."""
     return [
-        Move(said, lambda w, s: not getattr(w, name) and (when is None or when(w, s)), _set(**{name: True}), counts=True),
+        Move(
+            said, lambda w, s: not getattr(w, name) and (when is None or when(w, s)), _set(**{name: True}), counts=True
+        ),
         Move(back, lambda w, _s: getattr(w, name), _set(**{name: False})),
     ]
 
@@ -125,7 +128,12 @@ def _board_reset(world: World, now: float) -> None:
 
 MOVES: dict[str, list[Move]] = {
     "danger": [
-        Move("danger raised", lambda w, s: not w.danger and not w.can_cut and s is not None, _set(danger=True), counts=True),
+        Move(
+            "danger raised",
+            lambda w, s: not w.danger and not w.can_cut and s is not None,
+            _set(danger=True),
+            counts=True,
+        ),
         Move("danger gone", lambda w, s: w.danger and (s is None or s.phase.state in RESTING), _set(danger=False)),
     ],
     "can": [
@@ -156,7 +164,12 @@ MOVES: dict[str, list[Move]] = {
         Move("inverter obeys again", lambda w, _s: w.ignores, _obeys_again),
     ],
     "stage": [
-        Move("inverter drives on", lambda w, _s: not w.stage_stuck and w.current != 0, _set(stage_stuck=True), counts=True),
+        Move(
+            "inverter drives on",
+            lambda w, _s: not w.stage_stuck and w.current != 0,
+            _set(stage_stuck=True),
+            counts=True,
+        ),
         Move("inverter stops driving", lambda w, _s: w.stage_stuck, _stops_driving),
     ],
     "deaf": _flag("deaf", "Arduino deaf", "Arduino hears", lambda w, _s: not w.pins_stuck),
@@ -185,7 +198,11 @@ MOVES: dict[str, list[Move]] = {
         Move("emergency stop released", lambda w, _s: w.estop, _set(estop=False)),
     ],
     "broker": [
-        Move("broker gone", lambda w, s: w.broker and s is not None and s.programme.state == "running", _set(broker=False)),
+        Move(
+            "broker gone",
+            lambda w, s: w.broker and s is not None and s.programme.state == "running",
+            _set(broker=False),
+        ),
         Move("broker back", lambda w, _s: not w.broker, _set(broker=True)),
     ],
 }
@@ -229,7 +246,9 @@ class Ask(NamedTuple):
 
     def command(self, now: float, number: int = 0) -> Command:
         """The command, with an id that no other of this path has."""
-        return Command(f"{self.name}@{now:g}.{number}", self.target, "E", "operator", self.body, self.local, self.schedule)
+        return Command(
+            f"{self.name}@{now:g}.{number}", self.target, "E", "operator", self.body, self.local, self.schedule
+        )
 
 
 ASKS: dict[str, Ask] = {
@@ -286,10 +305,15 @@ ROADS: dict[str, dict[State, tuple[str, ...]]] = {
         State.SERVICE: ("relay 1 on", "relay 2 on", "relay 3 on", "relay 1 off", "relay 2 off", "service off"),
         State.LATCHED: ("reset",),
     },
-    "drive": {
+    "lease": {
         **WORTHWHILE,
-        State.READY: ("open", "discharge", "start", "resume"),
-        State.RUN: ("open", "charge", "start", "pause", "stop"),
+        State.READY: ("open", "discharge", "charge"),
+        State.RUN: ("open", "charge", "stop"),
+    },
+    "schedule": {
+        **WORTHWHILE,
+        State.READY: ("open", "start", "resume"),
+        State.RUN: ("open", "pause", "stop"),
         State.HOLD: ("stop",),
     },
     "cooling": {state: ("pump on", "pump off", "fan off", *WORTHWHILE[state]) for state in State},
@@ -304,6 +328,5 @@ def commands(ask: Ask, state: Supervisor, now: float) -> tuple[Command, ...]:
         return (ask.command(now),)
     held = state.latches[:1] if ask.name == "reset first" else state.latches
     return tuple(
-        ask._replace(body={**ask.body, "latch": latch.id}).command(now, number)
-        for number, latch in enumerate(held)
+        ask._replace(body={**ask.body, "latch": latch.id}).command(now, number) for number, latch in enumerate(held)
     )

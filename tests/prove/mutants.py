@@ -20,7 +20,7 @@ class Mutant(NamedTuple):
 
 
 HEALTHY = ("healthy", "main")
-DRIVE = ("drive", "main")
+DRIVE = ("lease", "schedule", "main")
 COMMANDS = ("commands", "main")
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -59,7 +59,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("precharge has half a second", "sequences", 'Step("precharge", MINUS_AND_PRECHARGE, 5.0,', 'Step("precharge", MINUS_AND_PRECHARGE, 0.5,', ("P14",), HEALTHY),
     Mutant("the weld check sees nothing", "sequences", "        if not _risen(turn):\n            return False\n", "        if True:\n            return False\n", ("P4",)),
     Mutant("closing begins on a live link", "sequences", "and facts.link.value <= live_v(turn)", "", ("P4", "P14")),
-    Mutant("a link that stays up is no weld", "sequences", "        if link is not None:\n            turn.shut((\"the link stays up", "        if False:\n            turn.shut((\"the link stays up", ("P1", "P6")),
+    Mutant("a link that stays up is no weld", "sequences", '        if link is not None:\n            turn.shut(("the link stays up', '        if False:\n            turn.shut(("the link stays up', ("P1", "P6")),
     Mutant("a big current counts as calm", "sequences", "current.t > turn.drive.changed and abs(current.value) < turn.small_a", "current.t > turn.drive.changed", ("P2",)),
     Mutant("opening does not wait for zero", "sequences", "return not turn.outputs.mask & RELAYS or turn.all_open() or calm(turn)", "return True", ("P2",)),
     Mutant("opening waits for zero for ever", "sequences", "elif turn.now - turn.phase.since > turn.settings.wait_s:", "elif False:", ("P1", "P7")),
@@ -100,7 +100,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("the fan is forgotten", "outputs", "for by in (outputs.pump, outputs.fan))", "for by in (outputs.pump, ''))", ("P11",)),
     # --- commands and interlocks ---
     Mutant("an emergency stop does not latch", "commands", '    turn.shut((f"emergency stop by {command.actor}",), (("estop", Level.DANGER),))', '    turn.shut((f"emergency stop by {command.actor}",))', ("P1",)),
-    Mutant("open is only answered", "commands", "    if turn.state not in {State.STANDBY, State.LATCHED}:\n        turn.shut((f\"opened by", "    if False:\n        turn.shut((f\"opened by", ("P1",)),
+    Mutant("open is only answered", "commands", '    if turn.state not in {State.STANDBY, State.LATCHED}:\n        turn.shut((f"opened by', '    if False:\n        turn.shut((f"opened by', ("P1",)),
     Mutant("close starts again while closed", "commands", "    if turn.state is State.STANDBY:\n        turn.outputs", "    if True:\n        turn.outputs", ("P2", "P9"), COMMANDS),
     Mutant("a reset takes every latch", "commands", "tuple(latch for latch in turn.latches if latch.id != name)", "()", ("P5",), COMMANDS),
     Mutant("pause is never answered", "commands", '    turn.programme = paused(turn.programme, turn.now)\n    expect(turn, command, "zero")', "    turn.programme = paused(turn.programme, turn.now)", ("P12",), COMMANDS),
@@ -108,13 +108,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a reset needs no open relays", "interlocks", "if not turn.all_open():", "if False:", ("P5",)),
     Mutant("a weld is reset from afar", "interlocks", "if name.startswith(LOCAL_LATCHES) and not command.local:", "if False:", ("P5",), COMMANDS),
     Mutant("a reset is possible while opening", "interlocks", '"E_STATE", "E_BUSY", "reset", A),\n    "alarm.ack"', '"E_STATE", "reset", "reset", A),\n    "alarm.ack"', ("P5",), COMMANDS),
-    Mutant("two relays at once in SERVICE", "interlocks", 'if any(turn.outputs.switched & RELAYS & OUTPUT_BITS[name] for name in others):', "if False:", ("P3",), ("service",)),
+    Mutant("two relays at once in SERVICE", "interlocks", "if any(turn.outputs.switched & RELAYS & OUTPUT_BITS[name] for name in others):", "if False:", ("P3",), ("service",)),
     Mutant("an uncommissioned pack closes", "interlocks", "if roster is None or len(roster) != settings.series:", "if False:", ("P9",), ("uncommissioned",)),
     Mutant("the window is never shut", "interlocks", "if verb in ENERGISING and not command.local and not _window_open(turn):", "if False:", ("P9",), ("local only",)),
     # --- answers ---
     Mutant("an answer is given again and again", "waiting", "            turn.answer(pending, status, **more)\n", "            turn.answer(pending, status, **more)\n            left.append(pending)\n", ("P12",), COMMANDS),
     Mutant("an effect is waited for without end", "waiting", "elif turn.now > pending.until:", "elif False:", ("P12",), COMMANDS),
-    Mutant("done without accepted", "waiting", '    accept(turn, command)\n    turn.answer(Pending(', "    turn.answer(Pending(", ("P12",), COMMANDS),
+    Mutant("done without accepted", "waiting", "    accept(turn, command)\n    turn.answer(Pending(", "    turn.answer(Pending(", ("P12",), COMMANDS),
     # --- the core's orders ---
     Mutant("BOOT feeds the board", "core", "feed = self._state.phase.state is not State.BOOT", "feed = True", ("P2", "P6")),
 )  # fmt: skip

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from edge_agent.guard.model import RELAYS, Level, Mode, Output, State
 from edge_agent.guard.safety.state import Supervisor
-
 from tests.prove.edges import NOTHING, REST, Edge
 from tests.prove.plant import ALL, DEAD, LIVE, MAINS, R1, R2, STALLED, TICK_S
 
@@ -24,7 +23,21 @@ FINE_S = 30.0
 BOARD_LOST_S = 3.0 + SLACK_S
 BROKER_S = 10.0 + SLACK_S
 GAP_S = 1.0
-ENERGISING = frozenset({"close", "discharge", "charge", "power", "start", "resume", "relay 1 on", "relay 2 on", "relay 3 on", "reset", "reset remotely"})
+ENERGISING = frozenset(
+    {
+        "close",
+        "discharge",
+        "charge",
+        "power",
+        "start",
+        "resume",
+        "relay 1 on",
+        "relay 2 on",
+        "relay 3 on",
+        "reset",
+        "reset remotely",
+    }
+)
 CLOSING = frozenset({State.CONNECTING, State.SERVICE})
 CONNECTED = frozenset({State.READY, State.RUN, State.HOLD})
 ENERGISED = CONNECTED | {State.CONNECTING}
@@ -90,7 +103,12 @@ def p2(edge: Edge) -> str:
         return ""
     world, now = edge.before.world, edge.after.now
     lately = now - world.refused_t <= 2 * TICK_S
-    refuses = world.ignores or world.stage_stuck or lately or (not edge.model.comm_timer and (world.line_cut or world.agent != LIVE))
+    refuses = (
+        world.ignores
+        or world.stage_stuck
+        or lately
+        or (not edge.model.comm_timer and (world.line_cut or world.agent != LIVE))
+    )
     if edge.broken == "deadman":
         never = not edge.model.comm_timer
         return "" if refuses or never or world.deaf else "the dead-man opened under load"
@@ -128,7 +146,12 @@ def p4(edge: Edge) -> str:
 def _unconfirmed_ready(edge: Edge) -> str:
     """READY needs the closed mask read back; a relay that was welded before must have been found."""
     settings, world, before = edge.model.settings, edge.after.world, edge.before.state
-    if settings.profile != "contactor" or before is None or settings.arduino is None or settings.arduino.protocol == "v1":
+    if (
+        settings.profile != "contactor"
+        or before is None
+        or settings.arduino is None
+        or settings.arduino.protocol == "v1"
+    ):
         return ""
     if before.phase.state is not State.RUN and (world.board.pins is None or int(world.board.pins) & ALL != MAINS):
         return "READY without the closed relays read back"
@@ -157,7 +180,9 @@ def p5(edge: Edge) -> str:
 
 
 def _unlatched(edge: Edge, lost: set[str]) -> str:
-    named = {command.body.get("latch"): command for command in edge.asked if command.body.get("action") == "reset_latch"}
+    named = {
+        command.body.get("latch"): command for command in edge.asked if command.body.get("action") == "reset_latch"
+    }
     if not lost <= set(named):
         return f"left without a reset naming it: {', '.join(sorted(lost - set(named)))}"
     world, now, before = edge.after.world, edge.after.now, edge.before.state
@@ -212,14 +237,24 @@ def p7(edge: Edge) -> str:
     if (facts.unknown or facts.zero) and state.drive.setpoint:
         return "a setpoint without fresh data"
     where, settings = state.phase.state, edge.model.settings
-    if where in ENERGISED and settings.arduino is not None and now - world.board.t > BOARD_LOST_S and world.board.pins is not None:
+    if (
+        where in ENERGISED
+        and settings.arduino is not None
+        and now - world.board.t > BOARD_LOST_S
+        and world.board.pins is not None
+    ):
         return f"{where.value}, the board silent for {now - world.board.t:g} s"
     if _for(world.broker_t, now) > BROKER_S and state.programme.state == "running" and not settings.autonomous:
         return f"a schedule runs {_for(world.broker_t, now):g} s after the broker went"
     limit_s = settings.hold_s + OPEN_LOST_S
     if world.closed and _for(world.lost_t, now) > limit_s and not world.welded & MAINS and not critical(state):
         return f"closed {_for(world.lost_t, now):g} s after a source was lost"
-    if before is not None and before.phase.state is not State.RUN and state.phase.state is State.RUN and not world.asked:
+    if (
+        before is not None
+        and before.phase.state is not State.RUN
+        and state.phase.state is State.RUN
+        and not world.asked
+    ):
         return "RUN without a command since the last stop"
     return ""
 
@@ -230,9 +265,18 @@ def p8(edge: Edge) -> str:
     if state is None:
         return ""
     if before.state is None:
-        return "it crashed with relays ordered closed and comes back unlatched" if before.world.crashed and not state.latches else ""
+        return (
+            "it crashed with relays ordered closed and comes back unlatched"
+            if before.world.crashed and not state.latches
+            else ""
+        )
     gap_s = now - before.state.turned
-    if GAP_S < gap_s < float("inf") and before.state.phase.state in ENERGISED and not state.latches and edge.told is not NOTHING:
+    if (
+        GAP_S < gap_s < float("inf")
+        and before.state.phase.state in ENERGISED
+        and not state.latches
+        and edge.told is not NOTHING
+    ):
         return f"nothing was judged for {gap_s:g} s, and no latch"
     connected = state.phase.state in ENERGISED
     if connected and relays(state) and not (world.record.armed and state.vault.record.armed):
@@ -245,7 +289,9 @@ def p8(edge: Edge) -> str:
 def p9(edge: Edge) -> str:
     """A relay closes only in a closing step of a live agent, never onto a danger."""
     before, state, world = edge.before.state, edge.after.state, edge.after.world
-    if edge.closing and (before is None or edge.before.world.agent in {DEAD, STALLED} or edge.closing & ~relays(before)):
+    if edge.closing and (
+        before is None or edge.before.world.agent in {DEAD, STALLED} or edge.closing & ~relays(before)
+    ):
         return "a relay closed that no live agent orders closed"
     if state is None or before is None or edge.told is NOTHING:
         return ""
@@ -271,7 +317,9 @@ def p9(edge: Edge) -> str:
 def _remotely(edge: Edge) -> str:
     """An energising command that came over the network and was accepted."""
     remote = {command.id for command in edge.asked if not command.local and command.id.partition("@")[0] in ENERGISING}
-    return next((answer.id for answer in edge.decision.answers if answer.id in remote and answer.status == "accepted"), "")
+    return next(
+        (answer.id for answer in edge.decision.answers if answer.id in remote and answer.status == "accepted"), ""
+    )
 
 
 def p10(edge: Edge) -> str:

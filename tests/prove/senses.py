@@ -6,7 +6,6 @@ from typing import Any
 
 from edge_agent.guard.model import Level, Output
 from edge_agent.guard.safety.facts import BoardFacts, Facts, InverterFacts, Raised, Sample
-
 from tests.prove.plant import MAINS, PACK_V, Model, World
 
 STALE_S = 1.0
@@ -111,6 +110,11 @@ def _trips(world: World, before: Any, situation: Any, now: float) -> tuple[Raise
             trips.append(CURRENT_WHILE_OPEN)
         drive = before.drive
         wrong = (world.inverter.mode, world.inverter.setpoint) != (int(drive.mode), drive.setpoint)
-        if wrong and situation.closed and int(before.outputs.mask) & MAINS == MAINS and now - drive.changed > MISMATCH_S:
+        if (
+            wrong
+            and situation.closed
+            and int(before.outputs.mask) & MAINS == MAINS
+            and now - drive.changed > MISMATCH_S
+        ):
             trips.append(READBACK)
     return tuple(trips)

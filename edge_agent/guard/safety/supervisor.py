@@ -22,9 +22,7 @@ UNCONFIRMED = "relays."
 
 def initial(settings: Settings, durable: Durable, now: float) -> Supervisor:
     """The state at start: BOOT, assuming that relays may be closed under load."""
-    latches = [
-        Latch(name, Level.CRITICAL if name.startswith(UNCONFIRMED) else Level.FAULT) for name in durable.latches
-    ]
+    latches = [Latch(name, Level.CRITICAL if name.startswith(UNCONFIRMED) else Level.FAULT) for name in durable.latches]
     if durable.armed:
         latches = [
             Latch("guard.restarted", Level.FAULT),
