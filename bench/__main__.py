@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-FIGURES = ("decode", "frame_path", "encode", "line", "collector", "spool", "drain")
+FIGURES = ("decode", "frame_path", "encode", "line", "collector", "spool", "drain", "latency")
 """Modules of this folder; each has `figures() -> list[Figure]`."""
 
 

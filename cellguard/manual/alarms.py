@@ -29,6 +29,10 @@ A rule is entered after N new violating samples in a row that span at least T_on
 inside the hysteresis. What is DANGER or above stays latched until `reset_latch` names it, with every rule fine for
 {FINE_BEFORE_RESET_S:.0f} s and the opening confirmed. Limits are those of the lab's pack; `[limits.NAME]` changes them, and
 voltages of modules and bus follow `[pack]`.
+
+Each trip leaves what was seen, decided and confirmed in `event/state`, `event/output` and `event/alarm`, and the minute before and
+after it as a file in `STATE_DIR/trips` (the newest 50, 256 MB at most). `cellguard replay FILE` runs it through the same rules again;
+with `--config OTHER.toml`, whole or only the keys that differ, it shows what would have come out otherwise.
 """
 
 

@@ -13,7 +13,7 @@ from edge_agent.guard.safety.state import Supervisor
 from edge_agent.guard.safety.turn import Decision, StepInputs
 from tests.prove.moves import ASKS, Move, started
 from tests.prove.moves import commands as commands_of
-from tests.prove.plant import DEAD, LIVE, NEVER, R1, TICK_S, Model, World, advance, orders
+from tests.prove.plant import DEAD, LIVE, NEVER, R1, TICK_S, Model, World, advance
 from tests.prove.senses import facts, sense
 
 REST = frozenset({State.STANDBY, State.LATCHED})
@@ -81,7 +81,7 @@ def tick(model: Model, node: Node, ask: str = "") -> Edge:
     sense(model, world, now)
     asked = commands_of(ASKS[ask], before, node.now) if ask else ()
     told = StepInputs(
-        facts(model, world, before, orders(model.settings, before, now)[2], now),
+        facts(model, world, before, now),
         asked,
         world.broker,
         before.vault.ticket if world.disk == "ok" else before.vault.written,

@@ -139,10 +139,16 @@ class Seat:
         self._settings, self._state = settings, state
 
 
-def orders(settings: Settings, state: Supervisor, now: float) -> tuple[Any, Any, Any]:
-    """Outputs, inverter and situation as the production core derives them."""
+def orders(settings: Settings, state: Supervisor, now: float) -> tuple[Any, Any]:
+    """Outputs and inverter as the production core orders them."""
     seat: Any = Seat(settings, state)
-    return Core._output_order(seat, now), Core._inverter_order(seat, now), Core._situation(seat)
+    return Core._output_order(seat, now), Core._inverter_order(seat, now)
+
+
+def situation_of(settings: Settings, state: Supervisor) -> Any:
+    """What the production core tells the rule engine of a state."""
+    seat: Any = Seat(settings, state)
+    return Core._situation(seat)
 
 
 def reset_board(world: World, now: float) -> None:
@@ -165,7 +171,7 @@ def advance(model: Model, old: World, state: Supervisor | None, now: float) -> t
     outputs = inverter = None
     # the token of an order ends before the next tick when no turn renews it: what a stopped process had ordered is not written
     if state is not None and world.agent == LIVE and state.turned == now - TICK_S:
-        outputs, inverter, _ = orders(model.settings, state, now)
+        outputs, inverter = orders(model.settings, state, now)
     if outputs is not None and outputs.feed and model.settings.arduino is not None:
         cause = _feed(model, world, int(outputs.mask) & ALL, now)
     if not world.held and now - world.fed_t >= DEADMAN_S and world.fed_t > NEVER:

@@ -6,7 +6,7 @@ from typing import Any
 
 from edge_agent.guard.model import Level, Output
 from edge_agent.guard.safety.facts import BoardFacts, Facts, InverterFacts, Raised, Sample
-from tests.prove.plant import MAINS, PACK_V, Model, World
+from tests.prove.plant import PACK_V, Model, World, situation_of
 
 STALE_S = 1.0
 STEADY_S = 1.0
@@ -72,8 +72,8 @@ def _usb(model: Model, world: World, now: float) -> None:
         world.usb_fresh, world.usb_since = False, None
 
 
-def facts(model: Model, world: World, before: Any, situation: Any, now: float) -> Facts:
-    """What `step` is told now; `situation` is what the core had told the engine of the state `before`."""
+def facts(model: Model, world: World, before: Any, now: float) -> Facts:
+    """What `step` is told now; `before` is the state whose situation the core has told the engine."""
     settings = model.settings
     line = world.line_fresh
     unknown = tuple(
@@ -87,7 +87,7 @@ def facts(model: Model, world: World, before: Any, situation: Any, now: float) -
     )
     blind = settings.link_voltage == "none"
     return Facts(
-        trips=_trips(world, before, situation, now),
+        trips=_trips(model, world, before, now),
         unknown=unknown,
         zero=("pack.current_against_command",) if world.rule_zero else (),
         charge=("module-01.temperature_low",) if world.blocked in {"charge", "both"} else (),
@@ -102,7 +102,7 @@ def facts(model: Model, world: World, before: Any, situation: Any, now: float) -
     )
 
 
-def _trips(world: World, before: Any, situation: Any, now: float) -> tuple[Raised, ...]:
+def _trips(model: Model, world: World, before: Any, now: float) -> tuple[Raised, ...]:
     trips = [DANGER] if world.danger_seen else []
     sample = world.current_sample
     if sample is not None and sample.t == now:
