@@ -52,5 +52,6 @@ def settle_memory() -> str:
         return "not locked: LimitMEMLOCK is finite"
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_LOCK_CURRENT | _LOCK_FUTURE | _LOCK_ON_FAULT) == 0:
+        log.info("memory is locked")
         return "locked"
     return f"not locked: {os.strerror(ctypes.get_errno())}"

@@ -98,7 +98,9 @@ def _explore_all() -> bool:
             main = found if name == MAIN else main
     seconds = perf_counter() - began
     states = int(main.get("states", 0))
-    print(f"faults={DOMAINS[MAIN].most_faults} states={states} transitions={main.get('transitions', 0)} violations={violations} seconds={seconds:.1f}")  # noqa: T201 - a report
+    print(
+        f"faults={DOMAINS[MAIN].most_faults} states={states} transitions={main.get('transitions', 0)} violations={violations} seconds={seconds:.1f}"
+    )  # noqa: T201 - a report
     return not violations and states > LEAST_STATES
 
 
@@ -106,7 +108,9 @@ def _told(name: str, faults: int, found: dict[str, Any]) -> int:
     if "error" in found:
         print(f"domain {name!r}: {found['error']}")  # noqa: T201 - a report
         return 1
-    print(f"domain {name!r} faults={faults} states={found['states']} transitions={found['transitions']} seconds={found['seconds']:.1f}")  # noqa: T201 - a report
+    print(
+        f"domain {name!r} faults={faults} states={found['states']} transitions={found['transitions']} seconds={found['seconds']:.1f}"
+    )  # noqa: T201 - a report
     if not found["violated"]:
         return 0
     print(f"  {found['violated']} violated: {found['what']}\n  python -m tests.prove --replay '{found['trace']}'")  # noqa: T201 - a report
@@ -143,9 +147,13 @@ def _judged(mutant: Mutant, found: dict[str, Any]) -> int:
     elif not found["violated"]:
         said = f"SURVIVED {found['states']} states"
     elif found["violated"] not in mutant.killers:
-        said = f"killed by {found['violated']}, expected {' or '.join(mutant.killers)}: {found['what']} [{found['trace']}]"
+        said = (
+            f"killed by {found['violated']}, expected {' or '.join(mutant.killers)}: {found['what']} [{found['trace']}]"
+        )
     else:
-        print(f"{found['violated']:<4} kills {mutant.name!r} after {found['states']} states, {found['seconds']:.1f} s: {found['what']}")  # noqa: T201 - a report
+        print(
+            f"{found['violated']:<4} kills {mutant.name!r} after {found['states']} states, {found['seconds']:.1f} s: {found['what']}"
+        )  # noqa: T201 - a report
         return 1
     print(f"     {mutant.name!r} in {mutant.module}: {said}")  # noqa: T201 - a report
     return 0

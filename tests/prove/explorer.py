@@ -10,7 +10,7 @@ from time import perf_counter
 
 from edge_agent.guard.model import State
 from tests.prove.canon import Canon
-from tests.prove.edges import NOTHING, Edge, Node, environment, jump, root, tick
+from tests.prove.edges import Edge, Node, environment, jump, root, tick
 from tests.prove.moves import MOVES, ROADS, Move
 from tests.prove.plant import DEAD, LIVE, Model
 from tests.prove.properties import PROPERTIES
@@ -126,7 +126,7 @@ class Search:
     def _take(self, number: int, edge: Edge, used: int) -> bool:
         self._add(edge.after, number, edge.move, used)
         # an event of the environment changes nothing that the next tick would not show; only a start decides something
-        if edge.told is NOTHING and edge.before.state is not None:
+        if edge.after.now == edge.before.now and (edge.before.state is None) == (edge.after.state is None):
             return True
         for name, judge in PROPERTIES.items():
             what = judge(edge)

@@ -297,7 +297,7 @@ ANSWERS: tuple[Mutant, ...] = (
     Mutant("an effect is waited for without end", "waiting", "elif turn.now > pending.until:", "elif False:", ("P12",), "commands"),
     Mutant(
         "done without accepted", "waiting",
-        '    accept(turn, command)\n    turn.answer(Pending(', "    turn.answer(Pending(", ("P12",), "commands",
+        "    accept(turn, command)\n    turn.answer(Pending(", "    turn.answer(Pending(", ("P12",), "commands",
     ),
 )  # fmt: skip
 

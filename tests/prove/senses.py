@@ -105,16 +105,14 @@ def facts(model: Model, world: World, before: Any, now: float) -> Facts:
 def _trips(model: Model, world: World, before: Any, now: float) -> tuple[Raised, ...]:
     trips = [DANGER] if world.danger_seen else []
     sample = world.current_sample
-    if sample is not None and sample.t == now:
+    if sample is None or sample.t != now:
+        return tuple(trips)
+    drive = before.drive
+    wrong = (world.inverter.mode, world.inverter.setpoint) != (int(drive.mode), drive.setpoint)
+    if sample.value or wrong:
+        situation = situation_of(model.settings, before)
         if situation.opened and sample.value:
             trips.append(CURRENT_WHILE_OPEN)
-        drive = before.drive
-        wrong = (world.inverter.mode, world.inverter.setpoint) != (int(drive.mode), drive.setpoint)
-        if (
-            wrong
-            and situation.closed
-            and int(before.outputs.mask) & MAINS == MAINS
-            and now - drive.changed > MISMATCH_S
-        ):
+        if situation.closed and wrong and now - drive.changed > MISMATCH_S:
             trips.append(READBACK)
     return tuple(trips)
