@@ -61,7 +61,7 @@ def _replay(trace: str) -> int:
     try:
         for line in traces.replay(trace):
             violated = violated or "VIOLATED" in line
-            print(line)  # noqa: T201 - a report
+            print(line)
     except traces.UnknownMove as error:
         raise SystemExit(str(error)) from error
     return int(violated)
@@ -70,7 +70,7 @@ def _replay(trace: str) -> int:
 def _search(name: str) -> int:
     from tests.prove import runs  # noqa: PLC0415 - as above
 
-    print(runs.verdict(runs.searched(name)))  # noqa: T201 - a report
+    print(runs.verdict(runs.searched(name)))
     return 0
 
 
@@ -78,7 +78,7 @@ def _mutate(name: str) -> int:
     from tests.prove import runs  # noqa: PLC0415 - as above
 
     mutant = _mutant(name)
-    print(runs.verdict(runs.searched(mutant.domain, mutant.kinds, mutant.faults)))  # noqa: T201 - a report
+    print(runs.verdict(runs.searched(mutant.domain, mutant.kinds, mutant.faults)))
     return 0
 
 
@@ -100,20 +100,20 @@ def _explore_all() -> bool:
     states = int(main.get("states", 0))
     print(
         f"faults={DOMAINS[MAIN].most_faults} states={states} transitions={main.get('transitions', 0)} violations={violations} seconds={seconds:.1f}"
-    )  # noqa: T201 - a report
+    )
     return not violations and states > LEAST_STATES
 
 
 def _told(name: str, faults: int, found: dict[str, Any]) -> int:
     if "error" in found:
-        print(f"domain {name!r}: {found['error']}")  # noqa: T201 - a report
+        print(f"domain {name!r}: {found['error']}")
         return 1
     print(
         f"domain {name!r} faults={faults} states={found['states']} transitions={found['transitions']} seconds={found['seconds']:.1f}"
-    )  # noqa: T201 - a report
+    )
     if not found["violated"]:
         return 0
-    print(f"  {found['violated']} violated: {found['what']}\n  python -m tests.prove --replay '{found['trace']}'")  # noqa: T201 - a report
+    print(f"  {found['violated']} violated: {found['what']}\n  python -m tests.prove --replay '{found['trace']}'")
     return _shown(found["trace"])
 
 
@@ -121,7 +121,7 @@ def _shown(trace: str) -> int:
     from tests.prove import traces  # noqa: PLC0415 - as above
 
     for line in traces.replay(trace):
-        print(f"  {line}")  # noqa: T201 - a report
+        print(f"  {line}")
     return 1
 
 
@@ -137,7 +137,7 @@ def _kill_all(part: str) -> bool:
         }
         for future in as_completed(running):
             killed += _judged(running[future], future.result())
-    print(f"mutants={len(chosen)} killed={killed}")  # noqa: T201 - a report
+    print(f"mutants={len(chosen)} killed={killed}")
     return killed == len(chosen) and (bool(part) or killed >= LEAST_MUTANTS)
 
 
@@ -153,9 +153,9 @@ def _judged(mutant: Mutant, found: dict[str, Any]) -> int:
     else:
         print(
             f"{found['violated']:<4} kills {mutant.name!r} after {found['states']} states, {found['seconds']:.1f} s: {found['what']}"
-        )  # noqa: T201 - a report
+        )
         return 1
-    print(f"     {mutant.name!r} in {mutant.module}: {said}")  # noqa: T201 - a report
+    print(f"     {mutant.name!r} in {mutant.module}: {said}")
     return 0
 
 

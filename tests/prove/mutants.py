@@ -189,7 +189,7 @@ DRIVE: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a lease never ends", "drive",
-        "if turn.now < drive.lease_until else None", "if drive.lease_until > NEVER else None", ("P10",), "lease",
+        "if now < drive.lease_until else None", "if drive.lease_until > NEVER else None", ("P10",), "lease",
     ),
 )  # fmt: skip
 
