@@ -24,7 +24,7 @@ INVERTER = (
         "inverter.trip",
         "The inverter went to zero by itself: its communication timer or an operator at its panel.",
         "Messages to it were late, or somebody stopped it.",
-        "It is written again; the setpoint starts again from 0. If it returns, check the RS-485 line.",
+        "It is held at zero, then READY: nothing runs on by itself, so start again. If it returns, check the RS-485 line.",
         ("inverter_trip",),
     ),
     AlarmText(
