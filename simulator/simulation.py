@@ -151,8 +151,8 @@ class Simulation:
             self.rig.bus.submit_host(frame, now)
 
     def _deliver(self, frames: list[Frame]) -> None:
+        self.trace.add_frames(time.monotonic(), frames)  # the turn began before: what it did first is not the host's
         self.can.send(frames)
-        self.trace.add_frames(self.rig.now, frames)
 
     # ---- unplugging ----
 
