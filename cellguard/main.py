@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backfill": ("backfill", "Store again what a store has missed."),
     "quarantine": ("quarantine", "What could not be stored: list, export, retry."),
     "schedule": ("schedule", "Check a schedule file."),
-    "config": ("config", "Show the settings in force, or their schema."),
+    "config": ("config", "Show the settings in force or their schema; move from the lab's old ones."),
     "dbc": ("dbc", "Show, check or try a CAN database."),
 }
 """Name on the command line → (module in cellguard.commands, help). Its `command` is the click command."""

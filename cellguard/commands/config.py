@@ -1,4 +1,4 @@
-"""`cellguard config`: the settings in force, and which settings there are."""
+"""`cellguard config`: the settings in force, which settings there are, and the move from the old ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KIND = click.Choice(list(MODELS))
 
 @click.group(name="config")
 def command() -> None:
-    """Show settings, or the schema they follow."""
+    """Show settings, or the schema they follow; move from the lab's old ones."""
 
 
 @command.command()
@@ -50,6 +50,21 @@ def show(config: Path, overlay: tuple[Path, ...], kind: str | None, as_json: boo
     settings = load(config, model, environ=os.environ, overlays=overlay)
     table = settings.model_dump(mode="json", exclude_none=True)
     click.echo(orjson.dumps(table, option=orjson.OPT_INDENT_2) if as_json else toml.dumps(table), nl=as_json)
+
+
+@command.command("migrate-seed")
+@click.argument("file", type=click.Path(path_type=Path))
+def migrate_seed(file: Path) -> None:
+    """Turn the lab's old settings (config.properties, JSON) into an edge.toml on stdout.
+
+    Comments say what became of each old key; what needs a person's eye is marked CHECK. Nothing is written or started.
+    """
+    from cellguard.seed.draft import checks, edge_toml
+    from cellguard.seed.read import read_seed
+
+    text = edge_toml(read_seed(file))
+    click.echo(text, nl=False)
+    click.echo(f"note: {checks(text)} comments are marked CHECK: look at each before the first start", err=True)
 
 
 def _model(kind: str) -> type[BaseModel]:
