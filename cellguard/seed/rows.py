@@ -85,7 +85,7 @@ def _always(handler: str, old: tuple[str, ...], place: tuple[str, str], value: V
     return Row(handler, old, *place, None, says, value)
 
 
-_OUTSIDE = "kept, although outside the manual's range of {} V: what the lab wrote for its pack"
+_OUTSIDE = "kept; the manual's range is {} V, the lab wrote {} for its pack"
 _BY_NUMBER = (
     "CHECK: a port's number changes when another adapter is plugged in first; use its name in /dev/serial/by-id"
 )
@@ -110,8 +110,8 @@ ROWS = (
     Row(MODBUS, ("USB_Port",), "inverter", "port", _text, _BY_NUMBER, PORT),
     Row(MODBUS, ("slaveAddress",), "inverter", "unit", _whole),
     Row(MODBUS, ("ControlMode", "currentControlMode", "powerControlMode"), "inverter", "mode", _mode),
-    Row(MODBUS, ("max_vol",), "inverter", "max_voltage_v", number, _OUTSIDE.format("400..840")),
-    Row(MODBUS, ("min_vol",), "inverter", "min_voltage_v", number, _OUTSIDE.format("270..400")),
+    Row(MODBUS, ("max_vol",), "inverter", "max_voltage_v", number, _OUTSIDE.format("400..840", 384)),
+    Row(MODBUS, ("min_vol",), "inverter", "min_voltage_v", number, _OUTSIDE.format("270..400", 264)),
     Row(MODBUS, ("max_crt",), "inverter", "max_charge_a", _size, "kept, without the sign"),
     Row(MODBUS, ("max_dis_crt",), "inverter", "max_discharge_a", _size),
     Row(MODBUS, ("max_power",), "inverter", "max_power_kw", _size),
