@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quarantine": ("quarantine", "What could not be stored: list, export, retry."),
     "schedule": ("schedule", "Check a schedule file."),
     "config": ("config", "Show the settings in force or their schema; move from the lab's old ones."),
+    "dashboards": ("dashboards", "Render the Grafana dashboards."),
     "dbc": ("dbc", "Show, check or try a CAN database."),
 }
 """Name on the command line → (module in cellguard.commands, help). Its `command` is the click command."""

@@ -13,25 +13,19 @@ from collector.ingest import Identity, Record
 from shared.signals import kind_of, module_number
 
 _TEXT_FIELDS = (
-    "actor", "alarm", "by", "class", "code", "from_state", "id", "level", "of", "output", "reason", "session", "source", "state", "status",
-    "target", "to_state", "unit", "why",
+    "actions", "actor", "alarm", "blocked_by", "by", "class", "code", "from_state", "id", "latches", "level", "mode", "of", "output",
+    "reason", "session", "source", "state", "status", "target", "to_state", "unit", "why",
 )  # fmt: skip
 _NUMBER_FIELDS = (
-    "count",
-    "events",
-    "from",
-    "limit",
-    "missing",
-    "rows",
-    "seq",
-    "t_from",
-    "t_to",
-    "to",
-    "took_ms",
-    "value",
-)
+    "after_s", "commanded", "count", "current_a", "events", "from", "limit", "missing", "readback", "rows", "seq", "t_from", "t_to",
+    "to", "took_ms", "value",
+)  # fmt: skip
+_STATE_NAMES = {"from": "from_state", "to": "to_state"}
+"""Numbers in a gap, names in an event of kind `state`: one name has one type in the store."""
 _CACHED_NUMBERS = 65536
 _ENVELOPE = {"spool", "lane", "seq", "ts", "kind"}
+_ALARM_TAGS = {"alarm", "level"}
+"""Tags of the measurement `alarm`: a field of the same name could not be asked for, and InfluxDB 3 refuses it."""
 
 
 def number(value: float) -> str:
@@ -120,13 +114,16 @@ def _event(record: Record) -> str:
     identity, body, kind = record.identity, record.body, record.source
     stamp = body["ts"] * 1000 + identity.seq % 1000
     details = {name: value for name, value in body.items() if name not in _ENVELOPE}
-    fields = _event_fields(body)
-    text = f'{fields},text="{_escaped(orjson.dumps(details).decode())}"'
+    fields = _event_fields(
+        {_STATE_NAMES.get(name, name): value for name, value in body.items()} if kind == "state" else body
+    )
+    text = f'{fields},text="{escaped(orjson.dumps(details).decode())}"'
     found = [f"event,kind={kind},{_node_tags(identity)} {text} {stamp}"]
     if kind == "alarm":
         active = f"active={int(body.get('state') == 'active')}"
         tags = f"alarm={body['alarm']},level={body['level']},{_node_tags(identity)}"
-        found.append(f"alarm,{tags} {active},{fields} {stamp}")
+        rest = _event_fields({name: value for name, value in body.items() if name not in _ALARM_TAGS})
+        found.append(f"alarm,{tags} {active},{rest} {stamp}")
     elif kind == "gap":
         found.append(f"gap,{_node_tags(identity)} {fields} {stamp}")
     return "\n".join(found)
@@ -139,9 +136,17 @@ def _node_tags(identity: Identity) -> str:
 def _event_fields(body: dict[str, Any]) -> str:
     """Only fields of a fixed type each, so that no event can ever conflict with another in the store."""
     numbers = (f"{name}={number(body[name])}" for name in _NUMBER_FIELDS if type(body.get(name)) in {int, float})
-    texts = (f'{name}="{_escaped(body[name])}"' for name in _TEXT_FIELDS if isinstance(body.get(name), str))
+    texts = (f'{name}="{escaped(text)}"' for name in _TEXT_FIELDS if (text := _text(body.get(name))) is not None)
     return ",".join(chain(numbers, texts))
 
 
-def _escaped(text: str) -> str:
+def _text(value: object) -> str | None:
+    """A text, or several as one; None for anything else."""
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return "; ".join(value)
+    return value if isinstance(value, str) else None
+
+
+def escaped(text: str) -> str:
+    """A text as it stands between the quotes of a field."""
     return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -119,6 +119,23 @@ def test_an_alarm_is_an_event_and_an_alarm() -> None:
     assert second.endswith(" 1795345556123456345")
 
 
+def test_no_field_of_an_alarm_is_named_like_a_tag_of_it() -> None:
+    second = lines(event("alarm", alarm="module-03.stale", level="FAULT", state="active")).split("\n")[1]
+    tags, fields = second.split(" ", 1)
+    named = {pair.split("=")[0] for pair in tags.split(",")[1:]}
+    assert named == {"alarm", "level", "node", "site"}
+    assert not named & set(re.findall(r"(?:^|,)(\w+)=", fields))
+
+
+def test_a_change_of_state_keeps_its_names_and_its_reasons() -> None:
+    text = lines(event("state", **{"from": "RUN", "to": "LATCHED"}, why=["module-03.stale", "estop"], current_a=-34.9))
+    fields = text.split(",text=")[0]
+    assert 'from_state="RUN"' in fields
+    assert 'to_state="LATCHED"' in fields
+    assert 'why="module-03.stale; estop"' in fields
+    assert "current_a=-34.9" in fields
+
+
 def test_a_gap_is_an_event_and_a_gap() -> None:
     text = lines(event("gap", **{"from": 3, "to": None, "why": "spool full"}))
     assert '\ngap,node=rig-1,site=lab from=3,seq=12345,why="spool full" 1795345556123456345' in text
