@@ -38,7 +38,6 @@ def welcome(options: Options, folders: Folders, pids: Mapping[str, int], took_s:
     tries = "\n".join(f"  {command + where:<50}  {meaning}" for command, meaning in _TRY)
     running = " · ".join(f"{name} {pid}" for name, pid in pids.items())
     kept = " (removed at the end; keep it with --data DIR)" if folders.temporary[:1] == (folders.data,) else ""
-    heat = '{"set":{"module.3.temperature_c":55}}'
     return f"""\
 cellguard demo: {options.modules} modules of {options.cells} cells, profile {options.profile}, ready after {took_s:.1f} s
   running   {running}
@@ -50,7 +49,7 @@ Try in another terminal:
   cellguard export --archive {folders.archive} --format csv
   mosquitto_sub -p {options.port} -v -t 'cellguard/#'
 Make a module hot and watch the circuit open:
-  echo '{heat}' | nc -U -q1 {folders.control}
+  cellguard rig set {folders.control} module.3.temperature_c=55
 Ctrl-C ends it: outputs safe, books printed, nothing left running.
 """
 

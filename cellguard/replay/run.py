@@ -11,6 +11,7 @@ from cellguard.replay.scene import (
     BASE_S,
     FOREVER,
     arrivals,
+    as_shown,
     board_of,
     clock,
     command_of,
@@ -79,6 +80,7 @@ class Player:
             if self._start.fresh and turn.now < self._start.now:
                 continue
             if not self._on:
+                state = as_shown(state, turn.readings, self._settings)
                 self._core.adopt(state)
                 self._on = turn.now >= self._start.now
             self._turn(turn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,16 +58,21 @@ def settings_of(trip: TripFile, where: str, other: Path | None = None) -> Settin
 
 
 def start_of(trip: TripFile) -> Start:
-    """The earliest moment of the window from which the supervisor can be followed; raises CellguardError when there is none."""
+    """A moment in the window from which the supervisor can be followed; raises CellguardError when there is none.
+
+    The state that it tripped in, entered long enough ago that the rules know what the guard knew; else the guard's own start; else
+    an earlier steady state.
+    """
     before = [event for event in trip.events if event["kind"] == "state" and event["ts"] <= trip.ts]
     first = clock(trip, trip.rows[0].t_us) if trip.rows else BASE_S
+    if before and before[-1]["from"] in _STEADY:
+        since = clock(trip, before[-1]["ts"]) - float(before[-1]["after_s"])
+        if since + WARM_UP_S < BASE_S:
+            return Start(max(first, since) + WARM_UP_S, State(before[-1]["from"]), since, fresh=False)
     boots = [event for event in before if event["from"] == State.BOOT]
     if boots:
         now = clock(trip, boots[-1]["ts"]) - float(boots[-1]["after_s"])
         return Start(max(now, first), State.BOOT, now, fresh=True)
-    if before and before[0]["from"] in _STEADY:
-        since = clock(trip, before[0]["ts"]) - float(before[0]["after_s"])
-        return Start(first + WARM_UP_S, State(before[0]["from"]), since, fresh=False)
     for event in before[:-1]:
         if event["to"] in _STEADY:
             now = clock(trip, event["ts"])
@@ -92,7 +97,8 @@ def supervisor_of(trip: TripFile, settings: Settings, start: Start) -> Superviso
         ramped=start.now,
     )
     if start.state is State.RUN:
-        drive = replace(drive, manual_mode=drive.mode, manual=drive.setpoint, lease_until=FOREVER)
+        mode, goal = _goal_before(trip, start.now) or (drive.mode, drive.setpoint)
+        drive = replace(drive, manual_mode=mode, manual=goal, lease_until=FOREVER)
     outputs = Outputs(
         mask=pins,
         changed=start.now - 1.0,
@@ -119,6 +125,27 @@ def _last_before(trip: TripFile, source: str, now: float) -> Mapping[str, float]
         if row.source == source and (not found or clock(trip, row.t_us) <= now):
             found = row.values
     return found
+
+
+def as_shown(state: Supervisor, readings: Iterable[Reading], settings: Settings) -> Supervisor:
+    """The same with the orders that the inverter shows, so that nothing seems refused while the rules warm up."""
+    for reading in readings:
+        if reading.part == "poll":
+            names = [signal.name for signal in settings.inverter_signals]
+            shown = dict(zip(names, reading.values, strict=True))
+            mode, setpoint = shown.get("mode"), shown.get("setpoint")
+            if mode is not None and setpoint is not None:
+                state = replace(state, drive=replace(state.drive, mode=Mode(int(mode)), setpoint=setpoint))
+    return state
+
+
+def _goal_before(trip: TripFile, now: float) -> tuple[Mode, float] | None:
+    """Where the inverter was last ordered to go; it may still be on its ramp."""
+    for event in reversed(trip.events):
+        ordered = event["kind"] == "output" and event.get("output") == "inverter" and "commanded" in event
+        if ordered and clock(trip, event["ts"]) <= now:
+            return Mode[event["mode"]], float(event["commanded"])
+    return None
 
 
 def _board_before(trip: TripFile) -> Body:

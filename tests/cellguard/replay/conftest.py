@@ -43,18 +43,18 @@ class Recorded:
         return path
 
 
-def _event(t_s: float, kind: str, **body: object) -> Body:
+def event(t_s: float, kind: str, **body: object) -> Body:
     return {"source": kind, "lane": "event", "kind": kind, "ts": TS + round(t_s * 1e6), **body}
 
 
 def _events() -> Iterable[Body]:
     stopping = {"from": "RUN", "to": "STOPPING", "why": [HOT], "after_s": 300.0, "current_a": 35.0, "latches": [HOT]}
-    yield _event(0.0, "state", **stopping)
-    yield _event(0.0, "output", output="inverter", mode="OFF", commanded=0.0, unit="", by="stopping")
-    yield _event(0.6, "output", output="relay1", commanded=0, by="shutdown")
-    yield _event(0.7, "output", output="relay2", commanded=0, by="shutdown")
+    yield event(0.0, "state", **stopping)
+    yield event(0.0, "output", output="inverter", mode="OFF", commanded=0.0, unit="", by="stopping")
+    yield event(0.6, "output", output="relay1", commanded=0, by="shutdown")
+    yield event(0.7, "output", output="relay2", commanded=0, by="shutdown")
     latched = {"from": "STOPPING", "to": "LATCHED", "why": [HOT], "after_s": 0.9, "current_a": 0.0, "latches": [HOT]}
-    yield _event(0.9, "state", **latched)
+    yield event(0.9, "state", **latched)
 
 
 def _columns(source: str, times: list[float], columns: dict[str, list[float]]) -> Body:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cellguard.replay import trip_file
 from shared.errors import ConfigError
+from tests.cellguard.replay.conftest import event
 
 HOT = "module-03.temperature_high"
 
@@ -32,6 +33,20 @@ def test_the_same_settings_trip_by_the_same_rule_in_the_same_order(recorded: Any
     assert verdict["replayed"] == [HOT]
     assert verdict["replayed_order"] == ["state STOPPING", "relay1 off", "relay2 off", "state LATCHED"]
     assert abs(verdict["later_s"]) < 0.2
+
+
+def test_a_window_that_begins_in_a_hold_is_followed_from_the_run_that_tripped(recorded: Any, cellguard: Any) -> None:
+    trip = recorded()
+    trip.events[0]["after_s"] = 10.5
+    trip.events += [
+        event(-11.0, "state", **{"from": "HOLD", "to": "READY", "why": ["fresh again"], "after_s": 4.0, "latches": []}),
+        event(-10.5, "state", **{"from": "READY", "to": "RUN", "why": ["demo.csv"], "after_s": 0.5, "latches": []}),
+        event(-10.5, "output", output="inverter", mode="CURRENT", commanded=35.0, unit="A", by="schedule:demo.csv"),
+    ]
+
+    done = cellguard("replay", str(trip.write()), "--json")
+
+    assert (done.returncode, verdict_of(done.stdout)["replayed"]) == (0, [HOT]), done.stdout
 
 
 def test_it_shows_what_was_seen_decided_and_confirmed(recorded: Any, cellguard: Any) -> None:
