@@ -30,6 +30,7 @@ from edge_agent.guard.orders import Orders
 from edge_agent.guard.rigging import Rigging, rig
 from edge_agent.guard.rows import Rows, Schema
 from edge_agent.guard.safety.core import Core
+from edge_agent.guard.sync_pace import check_pace
 from shared.errors import ConfigError, Unavailable
 from shared.ipc import HELLO, MAX_PACKET, pack_json
 
@@ -42,7 +43,8 @@ def run(config: EdgeConfig) -> int:
     """Guard the rig until SIGTERM or SIGINT; returns the exit code.
 
     Raises:
-        ConfigError: a file of the configuration is absent or wrong, limits contradict each other, a folder is not writable.
+        ConfigError: a file of the configuration is absent or wrong, limits contradict each other, a folder is not writable, or this
+            machine does not sustain the SYNC period.
         Unavailable: another guard runs with the same runtime_dir.
     """
     bus = read_bus(config)
@@ -53,6 +55,7 @@ def run(config: EdgeConfig) -> int:
         if trouble:
             log.critical("%s", trouble)
         priority = footing.take_priority()
+        check_pace(bus, settings)
         parts = _parts(config, bus, rig(config, bus), stack)
         loop = Loop(Core(settings, record, time.monotonic()), parts)
         _on_signals(loop)
