@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from bench.figure import Figure, alternate
-from bench.influx_front import Front
+from bench.influx_front import Address, front_process
 from bench.influxd import PROGRAM, Influxd
 from bench.telemetry import Message, messages
 from collector.batcher import BatchLimits
@@ -19,8 +19,8 @@ from collector.pump import Pump, PumpLimits
 from collector.sinks.influx import InfluxSettings, InfluxSink
 from shared.messages import Receipt
 
-GOAL = 0.6
-SECONDS = 10
+GOAL = 0.8
+SECONDS = 60
 ROUNDS = 5
 _TIME_LIMIT_S = 60.0
 
@@ -32,7 +32,7 @@ def figures() -> list[Figure]:
     sent = messages(SECONDS)
     ready = _ready_made(sent)
     count = sum(body.count(b"\n") + 1 for body in ready)
-    with tempfile.TemporaryDirectory() as folder, Influxd(Path(folder)) as engine, Front(engine) as front:
+    with tempfile.TemporaryDirectory() as folder, Influxd(Path(folder)) as engine, front_process(engine) as front:
         for number in range(ROUNDS + 1):
             engine.create(f"bare-{number}")
             engine.create(f"ours-{number}")
@@ -64,7 +64,7 @@ def _numbered(action: Callable[[int], None]) -> Callable[[], None]:
     return lambda: action(next(numbers))
 
 
-def _write(front: Front, bucket: str, bodies: list[bytes]) -> None:
+def _write(front: Address, bucket: str, bodies: list[bytes]) -> None:
     connection = HTTPConnection("127.0.0.1", front.port, timeout=_TIME_LIMIT_S)
     target = f"/api/v2/write?org={front.org}&bucket={bucket}&precision=ns"
     for body in bodies:
@@ -76,7 +76,7 @@ def _write(front: Front, bucket: str, bodies: list[bytes]) -> None:
     connection.close()
 
 
-def _collect(front: Front, bucket: str, sent: list[Message]) -> None:
+def _collect(front: Address, bucket: str, sent: list[Message]) -> None:
     """The collector's whole way, from the message off the network to the receipt handed to it."""
     told: list[bytes] = []
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import multiprocessing
 import socket
 import struct
 import threading
 import urllib.parse
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
 from typing import NamedTuple, Self
 
 from bench.influxd import Influxd
@@ -90,6 +94,40 @@ class Front:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+
+
+class Address(NamedTuple):
+    """Where a front listens, and what it wants to hear."""
+
+    port: int
+    org: str = Front.org
+    token: str = Front.token
+
+    @property
+    def url(self) -> str:
+        """As a client is given it."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextlib.contextmanager
+def front_process(engine: Influxd) -> Iterator[Address]:
+    """A front in a process of its own, as every store is: it shares no interpreter with who is measured."""
+    context = multiprocessing.get_context("fork")  # hands over the engine as it is
+    ours, its = context.Pipe()
+    process = context.Process(target=_serve, args=(engine, its), daemon=True)
+    process.start()
+    its.close()
+    try:
+        yield Address(ours.recv())
+    finally:
+        process.kill()
+        process.join()
+
+
+def _serve(engine: Influxd, ready: Connection) -> None:
+    with Front(engine) as front:
+        ready.send(front.port)
+        front.closing.wait()
 
 
 class _Handler(BaseHTTPRequestHandler):

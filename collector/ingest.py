@@ -41,7 +41,8 @@ class Identity(NamedTuple):
 class Record(NamedTuple):
     """One message that can be stored. `source` is `module-05` or, in the lane `event`, the kind of the event.
 
-    `rows` counts distinct times; times are integer Unix µs; `body` is the parsed `payload`.
+    `rows` counts distinct times; times are integer Unix µs; `body` is the parsed `payload`; `ready`: what a
+    sink has prepared of it, b"" when nothing.
     """
 
     identity: Identity
@@ -51,6 +52,7 @@ class Record(NamedTuple):
     rows: int
     payload: bytes
     body: dict[str, Any]
+    ready: bytes = b""
 
 
 class Poison(WireError):

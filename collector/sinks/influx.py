@@ -17,7 +17,7 @@ from influxdb_client.service.write_service import WriteService
 from urllib3.exceptions import HTTPError
 
 from collector.ingest import Record
-from collector.lines import block
+from collector.lines import lines
 from collector.sinks.ports import Outcome, SetAside, Sink, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,10 @@ class InfluxSink:
         self._service = WriteService(self._client.api_client)  # type: ignore[no-untyped-call]  # it has no types
         self._counts: dict[str, float] = {"requests": 0, "written_mb": 0.0, "halved": 0, "set_aside": 0}
 
+    def prepare(self, record: Record) -> Record:
+        """With its lines."""
+        return record._replace(ready=lines(record).encode())
+
     def write(self, records: Sequence[Record]) -> Outcome:
         """Store a batch in as few requests as its points allow."""
         outcome = self._write(records)
@@ -110,7 +114,7 @@ class InfluxSink:
         if not records:
             return Outcome()
         try:
-            self._post(block(records))
+            self._post(b"\n".join(filter(None, (one.ready or lines(one).encode() for one in records))))
         except (_PointsRefused, _TooLarge) as refusal:
             if len(records) == 1:
                 return Outcome(

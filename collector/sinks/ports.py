@@ -1,4 +1,4 @@
-"""What the pump asks of a store. All methods are called on the pump's one worker thread, `counters` on any."""
+"""What the pump asks of a store. All methods are called on the storer's one thread, but `prepare` and `counters` on any."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ class Sink(Protocol):
 
     Not promised: order, and that a batch is all or nothing. What `write` returns as stored survives a power cut.
     """
+
+    def prepare(self, record: Record) -> Record:
+        """The record with `ready` set: work that is done while another batch is written. `write` takes any record without it."""
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """Store a batch; raises StoreUnavailable when the store cannot, and nothing else."""

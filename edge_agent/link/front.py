@@ -272,9 +272,8 @@ class Front:
 
     def _drops(self) -> dict[str, int]:
         parts = self._parts
-        counts = (
-            self._counts + parts.inbox.counts + parts.guard.counts + parts.mirror.counts + parts.reception.counters()
-        )
+        heard = Counter(dict(parts.inbox.counts))  # a copy: adding iterates, and the network thread counts meanwhile
+        counts = self._counts + heard + parts.guard.counts + parts.mirror.counts + parts.reception.counters()
         broker = {f"mqtt_{name}": count for name, count in parts.mqtt.counters().items()}
         return {**counts, **broker, **self._seen.snapshot.counts}
 
