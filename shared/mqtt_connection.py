@@ -35,6 +35,7 @@ WINDOW = 100
 _CONNECT_TIMEOUT_S = 3.0
 _CONNACK_TIMEOUT_S = 5.0
 _TURN_S = 0.5
+_READS_A_TURN = 200
 _UNSUPPORTED_VERSION, _KEEPALIVE = 132, 141
 _MUTE = "the broker takes the connection but does not answer"
 
@@ -154,15 +155,22 @@ class Connection:
         sock = self._client.socket()
         if sock is None:
             return False
-        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
         writers = [sock] if self._client.want_write() else []
-        readable, writable, _ = select.select([sock, wake], writers, [], 0.0 if pending else _TURN_S)
-        if pending or sock in readable:
-            self._client.loop_read()
+        readable, writable, _ = select.select([sock, wake], writers, [], 0.0 if _decrypted(sock) else _TURN_S)
+        if _decrypted(sock) or sock in readable:
+            self._read()
         if writable and self._client.socket() is sock:
             self._client.loop_write()
         self._client.loop_misc()
         return wake in readable
+
+    def _read(self) -> None:
+        """What is there, up to a bound: acknowledgements may stand behind a flood of messages, and nothing is sent meanwhile."""
+        for _ in range(_READS_A_TURN):
+            self._client.loop_read()
+            sock = self._client.socket()
+            if sock is None or not (_decrypted(sock) or select.select([sock], [], [], 0.0)[0]):
+                return
 
     def send(self, message: Outgoing) -> bool:
         """Give one message to the socket; False when the connection did not take it."""
@@ -243,6 +251,11 @@ class Connection:
         except Exception:  # the edge between the network thread and a caller's code
             self._counts["callback_errors"] += 1
             log.exception("on_message failed; the connection goes on")
+
+
+def _decrypted(sock: object) -> bool:
+    """Whether TLS has read more from the socket than was asked for: select does not see that."""
+    return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
 
 def _as_message(message: paho.MQTTMessage) -> Message:

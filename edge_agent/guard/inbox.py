@@ -10,6 +10,8 @@ from edge_agent.guard.safety.interface import Command
 
 _CLASS_LIMIT = {"S": 4096, "A": 128, "E": 128}
 """How many commands may wait before one of this class is refused: what leads towards safe is refused last."""
+COMMANDS_A_TURN = 20
+"""A turn that obeyed thousands would be late for everything else."""
 
 
 class Inbox:
@@ -18,6 +20,7 @@ class Inbox:
     def __init__(self) -> None:
         self._arrivals: SimpleQueue[Sequence[Arrival]] = SimpleQueue()
         self._commands: SimpleQueue[Command] = SimpleQueue()
+        self._stops: SimpleQueue[Command] = SimpleQueue()
         self.refused = 0
 
     def put(self, arrivals: Sequence[Arrival]) -> None:
@@ -27,10 +30,11 @@ class Inbox:
 
     def command(self, command: Command) -> bool:
         """Enqueue a command and wake the loop; False when too many wait, then it was not taken."""
-        if self._commands.qsize() >= _CLASS_LIMIT[command.klass]:
+        queue = self._stops if command.target == "estop" else self._commands
+        if queue.qsize() >= _CLASS_LIMIT[command.klass]:
             self.refused += 1
             return False
-        self._commands.put(command)
+        queue.put(command)
         self.wake()
         return True
 
@@ -50,5 +54,9 @@ class Inbox:
         return found
 
     def commands(self) -> list[Command]:
-        """Every waiting command, oldest first."""
-        return [self._commands.get_nowait() for _ in range(self._commands.qsize())]
+        """The oldest waiting commands, emergency stops before all others; what is left is for the next turn."""
+        queues = (self._stops, self._commands)
+        waiting = [queue.get_nowait() for queue in queues for _ in range(min(queue.qsize(), COMMANDS_A_TURN))]
+        if any(queue.qsize() for queue in queues):
+            self.wake()
+        return waiting

@@ -11,6 +11,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ SOCKET_NAME = "local.sock"
 MAX_LINE_BYTES = 4096
 _MAX_CLIENTS = 16
 _MAX_WAITING = 256
+LINES_PER_S = 50
+"""Who sends more within a second is a program gone wild: it is disconnected, so that the loop keeps the interpreter."""
 _WAIT_S = 1.0
 _FINAL = frozenset({"rejected", "done", "failed", "expired"})
 
@@ -41,6 +44,13 @@ class _Client:
     received: bytes = b""
     to_send: bytes = b""
     ids: set[str] = field(default_factory=set)
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=LINES_PER_S))
+
+    def too_fast(self, now: float) -> bool:
+        """Count one line; whether it is one too many."""
+        fast = len(self.recent) == LINES_PER_S and now - self.recent[0] < 1.0
+        self.recent.append(now)
+        return fast
 
 
 class LocalDoor:
@@ -62,7 +72,7 @@ class LocalDoor:
         self._outbox: deque[Mapping[str, object]] = deque()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="local-door", daemon=True)
-        self.counts = {"connections": 0, "bad_lines": 0, "errors": 0}
+        self.counts = {"connections": 0, "bad_lines": 0, "too_fast": 0, "errors": 0}
 
     def start(self) -> None:
         """Begin to serve."""
@@ -135,9 +145,16 @@ class LocalDoor:
         *lines, client.received = (client.received + chunk).split(b"\n")
         if len(client.received) > MAX_LINE_BYTES:
             lines, client.received = [*lines, client.received], b""
-        for line in lines:
-            if line.strip():
-                self._line(client, line)
+        for line in filter(bytes.strip, lines):
+            if client.too_fast(time.monotonic()) and b'"estop"' not in line:
+                self._too_fast(client)
+                return
+            self._line(client, line)
+
+    def _too_fast(self, client: _Client) -> None:
+        self.counts["too_fast"] += 1
+        self._say(client, _rejected("", None, "E_RATE", f"more than {LINES_PER_S} lines in a second: disconnected"))
+        self._drop(client)
 
     def _line(self, client: _Client, line: bytes) -> None:
         identifier = f"local-{secrets.token_hex(4)}"

@@ -216,13 +216,15 @@ class Loop:
             del self._asked[next(iter(self._asked))]
 
     def _without_status(self, commands: Sequence[Command], now: float) -> list[Command]:
-        """`status` of the local door asks the loop, not the core."""
-        for command in commands:
-            if command.local and command.target == "status":
-                body = {"states": dict(self._core.snapshot(now)), "health": self._health(now)}
-                body |= {"info": self._parts.about.body(), "seen": self._parts.seen.body(now)}
-                self._parts.local.answer({"id": command.id, "target": "status", "status": "done", **body})
-        return [command for command in commands if not (command.local and command.target == "status")]
+        """`status` of the local door asks the loop, not the core; however many ask, it is worked out once in a turn."""
+        asked = [command for command in commands if command.local and command.target == "status"]
+        if not asked:
+            return list(commands)
+        body = {"states": dict(self._core.snapshot(now)), "health": self._health(now)}
+        body |= {"info": self._parts.about.body(), "seen": self._parts.seen.body(now)}
+        for command in asked:
+            self._parts.local.answer({"id": command.id, "target": "status", "status": "done", **body})
+        return [command for command in commands if command not in asked]
 
     def _health(self, now: float) -> dict[str, object]:
         parts = self._parts

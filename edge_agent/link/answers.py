@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +38,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._joined: dict[str, tuple[str, ...]] = {}
         self.counts: Counter[str] = Counter()
 
     def expect(self, order: Order, arrived: Arrived, now: float) -> None:
@@ -46,10 +47,27 @@ class Answers:
         self._open[order.identifier] = entry
         self._open.move_to_end(order.identifier)
         if len(self._open) > _REMEMBERED:
-            self._open.popitem(last=False)
+            self._joined.pop(self._open.popitem(last=False)[0], None)
 
-    def from_guard(self, body: Mapping[str, object], now: float) -> Reply | None:
-        """What to publish for an ANSWER; None (counted) when it came too late or says the same again."""
+    def join(self, order: Order, others: Sequence[tuple[Order, Arrived]], now: float) -> None:
+        """Every answer to `order`, handed to guard just now, is one to these as well."""
+        arrivals = {other.identifier: (other, arrived) for other, arrived in others}
+        arrivals.pop(order.identifier, None)
+        for other, arrived in arrivals.values():
+            self.expect(other, arrived, now)
+        if arrivals:
+            self._joined[order.identifier] = tuple(arrivals)
+
+    def from_guard(self, body: Mapping[str, object], now: float) -> list[Reply]:
+        """What to publish for an ANSWER; nothing (counted) when it came too late or says the same again."""
+        identifier = str(body.get("id"))
+        shared = (self._one({**body, "id": name}, now) for name in (identifier, *self._joined.get(identifier, ())))
+        replies = [reply for reply in shared if reply is not None]
+        if body.get("status") != "accepted":
+            self._joined.pop(identifier, None)
+        return replies
+
+    def _one(self, body: Mapping[str, object], now: float) -> Reply | None:
         identifier, status = str(body.get("id")), str(body.get("status"))
         entry = self._open.get(identifier)
         if entry is None:  # accepted before link was restarted: its sender still waits

@@ -30,8 +30,9 @@ from shared.mqtt import Mqtt
 
 log = logging.getLogger(__name__)
 
-_TURN_S = 0.1
-_COMMANDS_AT_ONCE = 50
+_TURN_S = 0.05
+_COMMANDS_AT_ONCE, _COMMANDS_EVERY_S = 20, 0.01
+"""At most 2 000 commands a second are judged, however many come: the interpreter's time is needed for reading them off the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Front:
         self._alarms = OwnAlarms()
         self._stopping = False
         self._counter = 0
-        self._beat_at = self._rows_at = 0.0
+        self._beat_at = self._rows_at = self._commands_at = 0.0
         self._counts: Counter[str] = Counter()
         self._handlers: Mapping[bytes, Callable[[bytes, float], None]] = {
             ipc.HELLO: self._hello,
@@ -111,7 +112,8 @@ class Front:
         sock = parts.guard.sock
         readers = [parts.inbox.wake] if sock is None else [parts.inbox.wake, sock]
         writers = [sock] if sock is not None and parts.guard.wants_write else []
-        readable, writable, _ = select.select(readers, writers, [], _TURN_S)
+        patience_s = _COMMANDS_EVERY_S if parts.inbox.fill else _TURN_S
+        readable, writable, _ = select.select(readers, writers, [], patience_s)
         now = time.monotonic()
         if parts.inbox.wake in readable:
             parts.inbox.sleep_over()
@@ -122,10 +124,7 @@ class Front:
         self._reports(now)
         for job in parts.inbox.take_jobs():
             parts.recorder.put(job)  # a receipt that is not taken is repeated by the collector
-        for arrived in parts.inbox.take_commands(_COMMANDS_AT_ONCE):
-            self._command(arrived, now)
-        if parts.inbox.fill:
-            parts.inbox.nudge()
+        self._commands(now)
         self._guard_link(sock is not None, now)
         self._periodic(now)
 
@@ -220,6 +219,17 @@ class Front:
         self._parts.guard.close(now, f"connecting anew: {reason}")
 
     # ---- commands ---------------------------------------------------------------------------------------------------
+
+    def _commands(self, now: float) -> None:
+        if now < self._commands_at:
+            return
+        arrived = self._parts.inbox.take_commands(_COMMANDS_AT_ONCE)
+        if arrived:
+            self._commands_at = now + _COMMANDS_EVERY_S
+        for one in arrived:
+            self._command(one, now)
+        for packet in self._parts.reception.due(now):
+            self._parts.guard.send(packet, now)
 
     def _command(self, arrived: Arrived, now: float) -> None:
         packet = self._parts.reception.take(arrived, self._world(), now)

@@ -1,20 +1,22 @@
-"""What other threads leave for the front's loop: bounded, urgent commands first, and a wake-up for its select."""
+"""What other threads leave for the front's loop: bounded, a lane for each kind of command, and a wake-up for its select."""
 
 from __future__ import annotations
 
+import re
 import socket
 from collections import Counter, deque
 from collections.abc import Mapping
 
 from edge_agent.link.commands import Arrived
 from edge_agent.link.jobs import BrokerUp, CollectorSaid, ReceiptArrived, Report
+from shared.messages import COMMANDS, MAX_COMMAND_BYTES
 from shared.mqtt import Message
 
 ForRecorder = ReceiptArrived | CollectorSaid | BrokerUp
 
-URGENT = frozenset({"estop", "contactor"})
-"""Targets that a flood of others cannot push out."""
-_URGENT_MOST, _ORDINARY_MOST, _RECEIPTS_MOST = 100, 400, 1000
+_LANE_MOST, _RECEIPTS_MOST = 50, 1000
+_VERB = re.compile(rb'"(open|close|stop|start|pause|resume)"|:\s*(true|false)')
+"""What a command asks, guessed without parsing it: who words it so that the guess fails only waits with others like it."""
 
 
 class Inbox:
@@ -27,8 +29,7 @@ class Inbox:
         self._prefix = f"{root}/"
         self._collectors = collectors
         self._jobs: deque[ForRecorder] = deque()
-        self._urgent: deque[Arrived] = deque()
-        self._ordinary: deque[Arrived] = deque()
+        self._lanes: dict[tuple[str, bytes], deque[Arrived]] = {}
         self._reports: deque[Report] = deque()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.settimeout(0.0)
@@ -64,12 +65,20 @@ class Inbox:
         self.nudge()
 
     def _command(self, arrived: Arrived) -> None:
-        lane, most = (self._urgent, _URGENT_MOST) if arrived.target in URGENT else (self._ordinary, _ORDINARY_MOST)
-        if len(lane) >= most:
+        lane = self._lane(arrived)
+        if len(lane) >= _LANE_MOST:
             self.counts["commands_dropped"] += 1
             return
         lane.append(arrived)
-        self.nudge()
+        if len(lane) == 1:
+            self.nudge()
+
+    def _lane(self, arrived: Arrived) -> deque[Arrived]:
+        """A lane for each thing that can be asked: a flood of one neither pushes out nor delays another."""
+        if arrived.target not in COMMANDS:
+            return self._lanes.setdefault(("", b""), deque())
+        verb = _VERB.search(arrived.payload[:MAX_COMMAND_BYTES])
+        return self._lanes.setdefault((arrived.target, verb[verb.lastindex or 0] if verb else b""), deque())
 
     def report(self, report: Report) -> None:
         """Something the recorder has to say."""
@@ -91,11 +100,11 @@ class Inbox:
             return
 
     def take_commands(self, most: int) -> list[Arrived]:
-        """At most `most` commands, urgent ones first."""
+        """At most about `most` commands: one of each lane in turn, the emergency stop's first."""
         taken: list[Arrived] = []
-        for lane in (self._urgent, self._ordinary):
-            while lane and len(taken) < most:
-                taken.append(lane.popleft())
+        lanes = sorted(self._lanes.copy().items(), key=lambda item: item[0][0] != "estop")
+        while len(taken) < most and any(lane for _, lane in lanes):
+            taken += [lane.popleft() for _, lane in lanes if lane]
         return taken
 
     def take_jobs(self) -> list[ForRecorder]:
@@ -109,7 +118,7 @@ class Inbox:
     @property
     def fill(self) -> int:
         """Commands that wait."""
-        return len(self._urgent) + len(self._ordinary)
+        return sum(map(len, self._lanes.copy().values()))
 
     def close(self) -> None:
         """Give the wake-up back."""

@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import secrets
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,10 +33,13 @@ GUARD_SOCKET = "guard.sock"
 _ROOM_FOR_ANSWERS = 30
 _STOP_S = 3.0
 _MB = 1_000_000
+_SWITCH_S = 0.001
+"""So long a thread may hold the interpreter: the broker's line must be read while others work, or acknowledgements come late."""
 
 
 def run(config: EdgeConfig) -> int:
     """Run link until SIGTERM or SIGINT; returns the exit code. Raises ConfigError on an unreadable key or password."""
+    sys.setswitchinterval(_SWITCH_S)
     session, root = secrets.token_hex(4), topics.node_root(config.node.site, config.node.name)
     collectors = {f"{topics.collector_root(config.node.site, name)}/status": name for name in config.mqtt.receipts_from}
     clock, inbox = Clock(clocks.read_kernel(), from_rtc=clocks.set_from_rtc()), Inbox(root, collectors)

@@ -11,6 +11,7 @@ import orjson
 from edge_agent.link.answers import Answers, Reply
 from edge_agent.link.clock import Clock
 from edge_agent.link.commands import Arrived, CommandDesk, Order, Refusal, World
+from edge_agent.link.crowd import Crowd, Ready
 from edge_agent.link.jobs import Answered, Job, OwnEvent
 from edge_agent.link.stamps import in_wall_time
 from shared import ipc
@@ -18,6 +19,8 @@ from shared import ipc
 EVENTS_PER_S = 10
 COALESCE_S = 10.0
 _REPLY_TO_MOST = 200
+_ROOM_FOR_OTHERS = 10
+"""Answers leave so much: a flood of commands must not keep the heartbeat from going out."""
 
 
 class Publisher(Protocol):
@@ -25,6 +28,10 @@ class Publisher(Protocol):
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, correlation: bytes | None = None) -> bool:
         """Send once, or say False. The topic is a full one."""
+        ...
+
+    def room(self) -> int:
+        """How many more it would take now."""
         ...
 
 
@@ -36,7 +43,7 @@ class Reception:
     ) -> None:
         self._root, self._desk, self._clock = root, desk, clock
         self._publisher, self._record = publisher, record
-        self._answers = Answers()
+        self._answers, self._crowd = Answers(), Crowd()
         self._events: deque[float] = deque(maxlen=EVENTS_PER_S)
         self._untold: Counter[str] = Counter()
         self._tell_at = 0.0
@@ -45,21 +52,30 @@ class Reception:
 
     def counters(self) -> Counter[str]:
         """Refusals by code, and answers that could not be given."""
-        return self._counts + self._answers.counts
+        crowd = Counter(commands_joined=self._crowd.joined, senders_unheard=self._crowd.unheard)
+        return self._counts + self._answers.counts + crowd
 
     def take(self, arrived: Arrived, world: World, now: float) -> bytes | None:
-        """Judge one command: a COMMAND packet for guard, or None when it has been refused here."""
+        """Judge one command: a COMMAND packet for guard, or None when it was refused here or waits with its equals."""
         verdict = self._desk.judge(arrived, world, now)
         if isinstance(verdict, Refusal):
             self._refuse(verdict, arrived, now)
             return None
-        self._answers.expect(verdict, arrived, now)
-        return ipc.pack_json(ipc.COMMAND, _command(verdict))
+        ready = Ready(verdict, arrived) if verdict.kind != "S" else self._crowd.take(verdict, arrived, now)
+        return None if ready is None else self._hand_over(ready, now)
+
+    def due(self, now: float) -> list[bytes]:
+        """COMMAND packets of those that waited with their equals."""
+        return [self._hand_over(ready, now) for ready in self._crowd.due(now)]
+
+    def _hand_over(self, ready: Ready, now: float) -> bytes:
+        self._answers.expect(ready.order, ready.arrived, now)
+        self._answers.join(ready.order, ready.others, now)
+        return ipc.pack_json(ipc.COMMAND, _command(ready.order))
 
     def from_guard(self, body: Mapping[str, object], now: float) -> None:
         """Publish an ANSWER of guard."""
-        reply = self._answers.from_guard(body, now)
-        if reply is not None:
+        for reply in self._answers.from_guard(body, now):
             self._reply(reply)
 
     def tick(self, now: float) -> None:
@@ -108,7 +124,7 @@ class Reception:
         if reply.remember:
             self._desk.remember(str(ack["id"]), ack)
             self._record(Answered(str(ack["id"]), ack))
-        if not self._publisher.publish(f"{self._root}/ack", payload):
+        if self._publisher.room() <= _ROOM_FOR_OTHERS or not self._publisher.publish(f"{self._root}/ack", payload):
             self._counts["answers_not_sent"] += 1
         if reply.reply_to is not None and self._may_reply_to(reply.reply_to):
             self._publisher.publish(reply.reply_to, payload, correlation=reply.correlation)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from edge_agent.guard.inbox import Inbox
+from edge_agent.guard.inbox import COMMANDS_A_TURN, Inbox
 from edge_agent.guard.link_door import SOCKET_NAME, LinkDoor
 from edge_agent.guard.orders import Orders
 from edge_agent.guard.ring import Ring
+from edge_agent.guard.safety.interface import Command
 from shared import ipc
 from shared.errors import ConfigError, Unavailable
 
@@ -197,7 +198,21 @@ def test_too_many_waiting_commands_are_refused_but_those_towards_safe_are_not(co
     for number in range(129, 200):
         assert peer.json(ipc.ANSWER)["id"] == f"a{number}"
     inbox.collect(5.0)
-    assert inbox.commands()[-1].target == "estop"
+    taken = inbox.commands()
+    assert taken[0].target == "estop"
+    assert [one.id for one in taken[1:]] == [f"a{number}" for number in range(COMMANDS_A_TURN)]
+    assert inbox.commands()[0].id == f"a{COMMANDS_A_TURN}"
+
+
+def test_commands_left_for_the_next_turn_wake_the_loop(inbox: Inbox) -> None:
+    for number in range(COMMANDS_A_TURN + 1):
+        assert inbox.command(Command(f"p{number}", "pump", "S", "alice", {"on": True}))
+    inbox.collect(1.0)
+    inbox.commands()
+    began = time.monotonic()
+    inbox.collect(5.0)
+    assert time.monotonic() - began < 1.0
+    assert [one.id for one in inbox.commands()] == [f"p{COMMANDS_A_TURN}"]
 
 
 def test_garbage_from_link_is_counted_and_the_connection_lives_on(door: LinkDoor, connect: Connect, soon: Soon) -> None:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from edge_agent.guard.inbox import Inbox
-from edge_agent.guard.local import MAX_LINE_BYTES, SOCKET_NAME, LocalDoor
+from edge_agent.guard.local import LINES_PER_S, MAX_LINE_BYTES, SOCKET_NAME, LocalDoor
 from edge_agent.guard.orders import Orders
 from edge_agent.guard.safety.interface import Command
 from edge_agent.local_client import NoAnswer, ask, judged
@@ -122,6 +122,19 @@ def test_two_commands_in_one_write_are_two_commands(client: BinaryIO, inbox: Inb
     found = []
     soon(lambda: found.extend(inbox.commands()) or len(found) == 2)
     assert [command.target for command in found] == ["estop", "status"]
+
+
+def test_who_sends_too_fast_is_told_so_and_disconnected_but_an_emergency_stop_is_taken(
+    client: BinaryIO, door: LocalDoor, inbox: Inbox, soon: Soon
+) -> None:
+    say(client, b"\n".join([b'{"target":"pump","on":true}'] * LINES_PER_S + [b'{"target":"estop"}']))
+    found: list[Command] = []
+    soon(lambda: found.extend(inbox.commands()) or len(found) == LINES_PER_S + 1)
+    assert [command.target for command in found].count("estop") == 1
+    say(client, b'{"target":"pump","on":true}')
+    assert json.loads(client.readline())["code"] == "E_RATE"
+    assert client.readline() == b""
+    assert door.counts["too_fast"] == 1
 
 
 def test_who_leaves_before_the_answer_disturbs_nobody(

@@ -6,6 +6,7 @@ import json
 import math
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,37 @@ def test_a_command_gets_its_answers_and_a_retained_one_is_refused(
     wait_until(lambda: len(collector.acks("kept")) == 4, 3, "the refusal of a used id")
     assert collector.acks("kept")[3]["code"] == "E_DUPLICATE"
     assert collector.acks("kept")[3]["first"]["status"] == "accepted"
+
+
+def test_a_flood_of_commands_leaves_health_heartbeat_and_everything_that_leads_towards_safe(
+    wait_until: Any, guard: Any, collector: Any, new_link: Any, broker: Any
+) -> None:
+    new_link()
+    wait_until(lambda: online(collector), 25, "online")
+    flood = Mqtt(BrokerSettings(broker.host, broker.port, "flood"))
+    flood.start()
+    wait_until(lambda: flood.connected, 5, "the flood connecting")
+    sent, began = 0, time.monotonic()
+
+    def flooding(until: Callable[[], bool]) -> bool:
+        nonlocal sent
+        sent += sum(flood.publish(f"{collector.root}/cmd/pump", b'{"on":true}', qos=0) for _ in range(50))
+        return until()
+
+    counters = lambda: collector.last("state/health").get("drops", {})  # noqa: E731 read again each time
+    wait_until(lambda: flooding(lambda: counters().get("mqtt_received", 0) > 5000), 20, "the flood being received")
+    collector.send("estop", {"id": "stop"})
+    wait_until(lambda: flooding(lambda: len(collector.acks("stop")) == 2), 3, "both answers to the stop")
+    seen = {topic: len(collector.seen[topic]) for topic in ("hb", "state/health")}
+    wait_until(
+        lambda: flooding(lambda: all(len(collector.seen[topic]) >= count + 2 for topic, count in seen.items())),
+        6,
+        "life",
+    )
+    to_guard = sum(command["target"] == "pump" for command in guard.commands)
+    flood.stop(0.1)
+    assert counters()["commands_joined"] + counters().get("commands_dropped", 0) > 3000
+    assert to_guard <= 20 * (time.monotonic() - began) + 2
 
 
 def test_energising_needs_a_heartbeat_and_a_silent_guard_is_said_to_be_silent(
