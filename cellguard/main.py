@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schedule": ("schedule", "Check a schedule file."),
     "config": ("config", "Show the settings in force or their schema; move from the lab's old ones."),
     "dashboards": ("dashboards", "Render the Grafana dashboards."),
+    "certs": ("certs", "Certificates for agents and collectors: init, issue, revoke, list."),
+    "broker": ("broker", "The broker's users: passwords and roles."),
     "dbc": ("dbc", "Show, check or try a CAN database."),
 }
 """Name on the command line → (module in cellguard.commands, help). Its `command` is the click command."""

@@ -105,7 +105,7 @@ def _broker(config: CollectorConfig) -> BrokerSettings:
     return BrokerSettings(
         host=given.host,
         port=given.port,
-        client_id=f"collector-{own.name}",
+        client_id=f"cellguard-collector-{own.name}",
         username=given.username,
         password_file=given.password_file,
         ca=tls[0],
