@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test stages test-all test-influx lint format bench chaos prove firmware lock setup clean
+.PHONY: help demo test stages test-all test-influx lint format bench chaos prove pictures firmware lock setup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -54,6 +54,9 @@ chaos: $(STAMP)  ## kill, cut, stop and starve everything, then compare store an
 
 prove: $(STAMP)  ## every state of the supervisor up to 3 faults, and the seeded defects (not clean yet: it says what is violated)
 	@$(BIN)/python -m tests.prove
+
+pictures: $(STAMP)  ## draw the README's pictures from a running demo
+	@$(BIN)/python docs/pictures/draw.py
 
 firmware:  ## build the Arduino's sketch and print its size (needs gcc-avr avr-libc arduino-core-avr)
 	@$(MAKE) --no-print-directory -C firmware
