@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cellguard import toml
+from shared.errors import ConfigError
 from shared.settings import Table
 
 SITE, NODE, COLLECTOR = "lab", "demo", "pc-1"
@@ -77,7 +78,7 @@ class Folders:
 
 
 def make_folders(data: Path | None) -> Folders:
-    """Create the folders; without `data` a temporary one that the end of the demo removes."""
+    """Create the folders; without `data` a temporary one that the end of the demo removes. Raises ConfigError."""
     temporary: list[Path] = []
     if data is None:
         data = Path(tempfile.mkdtemp(prefix="cellguard-demo-"))
@@ -88,8 +89,11 @@ def make_folders(data: Path | None) -> Folders:
         run = Path(tempfile.mkdtemp(prefix="cellguard-"))
         temporary.append(run)
     folders = Folders(data, run, tuple(temporary))
-    for folder in (data, run, folders.logs, folders.archive, data / "state", data / "schedules"):
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for folder in (data, run, folders.logs, folders.archive, data / "state", data / "schedules"):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("--data", str(data), f"a folder that can be made and written ({error.strerror})") from error
     return folders
 
 

@@ -149,3 +149,8 @@ def test_what_is_written_is_toml(tmp_path: Path) -> None:
     plan.write_edge(plan.Options(), folders, LINKS)
 
     assert tomllib.loads(folders.edge_toml.read_text())["inverter"]["port"] == "here/inverter"
+
+
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(ConfigError, match="--data: given /proc/nowhere"):
+        plan.make_folders(Path("/proc/nowhere"))
