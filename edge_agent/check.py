@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 from edge_agent.config import EdgeConfig
 from edge_agent.guard.core_settings import core_settings, dbc_path, read_bus
 
+_NUMBERED = re.compile(r"tty(USB|ACM)\d+")
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """`warnings`: files that must be there at `run`. `notes`: devices that are absent now, which is no error."""
+    """`warnings`: files that must be there at `run`, names that may change. `notes`: devices absent now, which is no error."""
 
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
@@ -29,6 +32,11 @@ def judge(config: EdgeConfig, where: str) -> Findings:
         core_settings(config, read_bus(config), where)
     else:
         missing.append("the limits are not judged without the DBC")
+    missing += [
+        f"{key}: {path} may be another adapter after the next start; use its name below /dev/serial/by-id or one of udev"
+        for key, path in _devices(config)
+        if _NUMBERED.fullmatch(path.name)
+    ]
     absent = [f"{key}: {path} is absent now" for key, path in _devices(config) if not path.exists()]
     return Findings(tuple(missing), tuple(absent))
 

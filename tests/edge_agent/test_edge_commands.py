@@ -52,6 +52,12 @@ def test_check_prints_what_is_in_force_and_says_what_is_absent(written: Callable
     assert "warning: [schedule] folder" in done.stderr
 
 
+def test_check_warns_of_a_port_that_is_only_a_number(written: Callable[[str], Path]) -> None:
+    done = cellguard("edge", "check", "--json", "--config", written('[inverter]\nport = "/dev/ttyUSB0"\n'))
+    named = [line for line in json.loads(done.stdout)["warnings"] if "/dev/serial/by-id" in line]
+    assert (done.returncode, [line.split(":")[0] for line in named]) == (0, ["[inverter] port"])
+
+
 def test_check_with_json_prints_one_object(written: Callable[[str], Path]) -> None:
     done = cellguard("edge", "check", "--json", "--config", written("[pack]\nseries = 4\n"))
     body = json.loads(done.stdout)
