@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("replay", "Run a recorded trip through the rules again, also with other settings."),
     "export": ("export", "Write stored data as CSV or line protocol."),
     "backfill": ("backfill", "Store again what a store has missed."),
+    "import": ("import_logs", "Read the lab's old CSV logs into the store."),
     "quarantine": ("quarantine", "What could not be stored: list, export, retry."),
     "schedule": ("schedule", "Check a schedule file."),
     "config": ("config", "Show the settings in force or their schema; move from the lab's old ones."),

@@ -16,7 +16,7 @@ from shared.signals import module_number
 CARRY_US = 1_000_000
 """How old a value of the inverter or the Arduino may be to stand in a row of `wide`: they have no time of their own there."""
 
-_WIDE_NAMES = {
+WIDE_NAMES = {
     ("arduino", "press"): "Ardu_Press",
     ("arduino", "temp1"): "Ardu_Temp1",
     ("arduino", "temp2"): "Ardu_Temp2",
@@ -143,7 +143,7 @@ def columns_of(rows: Iterable[Row]) -> list[Column]:
 
 def _place(column: Column) -> tuple[int, str, int, str]:
     source, name = column
-    known = list(_WIDE_NAMES)
+    known = list(WIDE_NAMES)
     rank = known.index(column) if column in known else len(known)
     group = (
         0
@@ -183,7 +183,7 @@ def _wide_name(column: Column) -> str:
     module = module_number(source)
     if module is not None:
         return f"BMU{module:02d}_{name}"
-    return _WIDE_NAMES.get(column) or f"{_PREFIXES.get(source, source)}_{name}"
+    return WIDE_NAMES.get(column) or f"{_PREFIXES.get(source, source)}_{name}"
 
 
 def _wide_line(at_us: int, line: dict[str, Row], latest: dict[str, Row], columns: list[Column], zone: tzinfo) -> str:
