@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import socket
 import struct
+import sys
 import threading
 import urllib.parse
 from collections import deque
@@ -82,7 +83,7 @@ class Front:
         class Handler(_Handler):
             owner = front
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server = _Server(("127.0.0.1", self.port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -128,6 +129,13 @@ def _serve(engine: Influxd, ready: Connection) -> None:
     with Front(engine) as front:
         ready.send(front.port)
         front.closing.wait()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a client that was killed while it asked."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # as it came
 
 
 class _Handler(BaseHTTPRequestHandler):

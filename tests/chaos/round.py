@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
@@ -77,6 +78,11 @@ def play(
     return found._replace(
         seed=seed, kills=hurt.count("kill"), faults=len(hurt) - hurt.count("kill"), seconds=time.monotonic() - began
     )
+
+
+def to_stderr(line: str) -> None:
+    """For `say`."""
+    sys.stderr.write(f"{line}\n")
 
 
 @contextlib.contextmanager
