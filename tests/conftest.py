@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -87,6 +88,43 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     running.start()
     yield running
     running.kill()
+
+
+class Disk:
+    """A file system of its own, so small that it can be filled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._filler = folder / "filler"
+
+    def fill(self, leave: int = 0) -> None:
+        """Others write until nothing is left, or `leave` bytes."""
+        with self._filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while (left := self.free - leave) > 0:
+                file.write(bytes(min(left, 65536)))
+
+    def empty(self) -> None:
+        """Others remove what they wrote."""
+        self._filler.unlink()
+
+    @property
+    def free(self) -> int:
+        """Bytes that can still be written."""
+        return shutil.disk_usage(self.folder).free
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Disk]:
+    """64 MB of tmpfs: what is full there is really full (ENOSPC), with no stand-in between."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk needs root: {mounted.stderr.strip()}")
+    yield Disk(folder)
+    subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.fixture

@@ -47,6 +47,8 @@ class Journal:
         self._intake: Intake | None = None
         self._offset_us = clock.offset_us
         self.own: list[OwnEvent] = []
+        self.ceiling: int | None = None
+        """Bytes of the file that telemetry may fill while the disk is short of room; None: as the settings say."""
         self.counts: Counter[str] = Counter()
 
     @property
@@ -173,8 +175,10 @@ class Journal:
         `sent` names messages on their way, which are not dropped: they may be stored already.
         """
         cap = max(self._settings.max_bytes - _WAL_BYTES, self._settings.max_bytes // 2)
-        reserved = min(self._settings.reserved_bytes, cap // 2)
-        while (used := self._spool.used_bytes()) > cap - reserved:
+        for_telemetry = cap - min(self._settings.reserved_bytes, cap // 2)
+        if self.ceiling is not None:
+            for_telemetry = min(for_telemetry, self.ceiling)
+        while (used := self._spool.used_bytes()) > for_telemetry:
             if self._spool.drop_settled(_SEGMENT):
                 continue
             lost = self._spool.drop_pending("tele", _SEGMENT, sent("tele"), self._gap)

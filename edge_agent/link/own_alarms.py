@@ -22,6 +22,9 @@ class Watch(NamedTuple):
 WATCHES = (
     Watch("link.client_taken_over", "mqtt_taken_over", "another program uses this node's client id at the broker"),
     Watch("link.spool_error", "spool_errors", "the spool cannot be written", in_status=False),
+    Watch(
+        "link.disk_full", "disk_full", "the disk is nearly full: telemetry gets no more room on it, alarms the reserve"
+    ),
     Watch("link.spool_full", "messages_dropped", "the spool is full: the oldest telemetry is given up"),
     Watch("link.recorder_behind", "packets_postponed", "the disk is too slow: guard keeps its records meanwhile"),
     Watch("link.events_lost", "own_events_lost", "link's own events could not be kept"),

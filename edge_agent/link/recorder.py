@@ -27,8 +27,9 @@ from edge_agent.link.jobs import (
     Snapshot,
 )
 from edge_agent.link.journal import Journal, RecordSettings
+from edge_agent.link.reserve import Reserve
 from edge_agent.link.spool import RELEASED, Lane, Spool
-from edge_agent.link.uplink import Fetched, Uplink
+from edge_agent.link.uplink import WINDOW_BYTES, Fetched, Uplink
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,17 @@ _RETRY_S = 2.0
 _REPORT_S = 1.0
 _JOBS = 4000
 _JOBS_AT_ONCE = 200
+_ROWS_AT_ONCE = 2000
+"""Of guard in one transaction: after a resync it sends a minute and more, and the log of a commit needs room on the disk."""
 _OWN_KEPT = 1000
 _HISTORY_FOR_ROOM = 500
 """Stored messages given up at once when the disk takes nothing more: their pages are written over instead."""
 KEEP_COMMANDS = 20_000
 TRIPS_FOLDER = "trips"
+RESERVE_FILE = "spool.reserve"
+RESERVE_BYTES = 2 * WINDOW_BYTES
+"""Kept on the disk for the day when others have filled it: what is on its way is not given up even then, and as much again
+is for events and SQLite's log."""
 
 
 class _Open:
@@ -73,6 +80,7 @@ class Recorder:
         self._missed = False
         self._own: list[OwnEvent] = []
         self._broken = self._full = False
+        self._reserve = Reserve(settings.path.with_name(RESERVE_FILE), RESERVE_BYTES)
         self._retry_at = self._report_at = 0.0
         self._flush_at = time.monotonic() + settings.batch_s
         self._counts: Counter[str] = Counter()
@@ -127,10 +135,15 @@ class Recorder:
         try:
             self._handle(self._jobs.get(timeout=self._patience_s()))
             for _ in range(_JOBS_AT_ONCE):
+                if self._has_much():
+                    break
                 self._handle(self._jobs.get_nowait())
         except queue.Empty:
             pass
         self._work()
+
+    def _has_much(self) -> bool:
+        return self._open is not None and self._open.journal.waiting >= _ROWS_AT_ONCE
 
     def _patience_s(self) -> float:
         if self._open is not None and self._open.uplink.has_more:
@@ -148,13 +161,20 @@ class Recorder:
         if opened.journal.has_events:
             opened.journal.commit_events()
         self._box.turn(opened.spool, self._clock.now_us())
-        if now >= self._flush_at:
+        if now >= self._flush_at or self._has_much():
             self._flush_at = max(self._flush_at + self._settings.batch_s, now)
             self._flush(opened)
-            opened.journal.trim(opened.uplink.sent, opened.uplink.dropped)
+            opened.uplink.send(now, self._room(), self._publish_message)  # what is on its way is not given up
+            self._keep_room(opened)
         opened.uplink.send(now, self._room(), self._publish_message)
         if now >= self._report_at:
             self._report(opened, now)
+
+    def _keep_room(self, opened: _Open) -> None:
+        """Keep the spool to its cap, which is lower while the disk is so full that the reserve cannot be kept."""
+        self._counts["disk_full"] += not self._reserve.keep()
+        opened.journal.ceiling = self._reserve.ceiling(self._settings.path.stat().st_size)
+        opened.journal.trim(opened.uplink.sent, opened.uplink.dropped)
 
     def _finish(self) -> None:
         while not self._jobs.empty():
@@ -170,12 +190,15 @@ class Recorder:
         if self._broken:  # found while it was open: opening it again would only find it again
             self._broken = False
             aside = spool_file.set_aside(self._settings.path)
+        if self._full:
+            self._reserve.give()
         self._open = opened = _Open(self._settings, self._clock)
         spool = opened.spool
         aside = aside or spool.set_aside
         opened.journal.own, self._own = self._own, []
         if self._full:
             self._full = False
+            spool.shrink()
             self._counts["history_dropped"] += spool.drop_settled(_HISTORY_FOR_ROOM)
         if aside is not None:
             self._counts["spools_set_aside"] += 1

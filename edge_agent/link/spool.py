@@ -107,6 +107,10 @@ class Spool:
         """Write the log back into the file and give it free; may be called twice."""
         self._db.close()
 
+    def shrink(self) -> None:
+        """Write the log back into the file and give its room to the disk."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def next_seq(self, lane: Lane) -> int:
         """The number the next message of the lane must carry."""
         return self._next[lane]

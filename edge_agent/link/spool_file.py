@@ -10,6 +10,14 @@ log = logging.getLogger(__name__)
 
 LAYOUT = 1
 BOOKS = ("produced", "gaps", "quarantined", "spooled", "released", "unknown_gaps")
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "cache_size = -4000",
+    "temp_store = MEMORY",
+    "wal_autocheckpoint = 256",
+)
+"""A log of 1 MB instead of 4: on a full disk it and what it makes the file grow by must fit into the reserve."""
 _CHECK_WHOLE_BELOW_BYTES = 64 * 1024 * 1024
 
 _TABLES = """
@@ -71,7 +79,7 @@ def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2.0)
     try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -4000", "temp_store = MEMORY"):
+        for pragma in _PRAGMAS:
             db.execute(f"PRAGMA {pragma}")
         _check(db, path)
     except BaseException:

@@ -21,8 +21,9 @@ from shared.messages import Receipt
 WINDOW = 500
 """Messages without a receipt; below a broker's usual queue of 1 000 per client."""
 WINDOW_BYTES = 8 * 1024 * 1024
-_RESERVED = WINDOW // 5
-"""Of the window, kept free of backlog so that events and fresh telemetry always pass."""
+_FOR_EVENTS, _NOT_BACKLOG = WINDOW // 10, WINDOW // 5
+"""Of the window: kept free of telemetry, so that events pass where telemetry finds no receipt; and kept free of backlog, so
+that fresh telemetry passes too."""
 _FRESH = 256
 FIRST_RESEND_S, LAST_RESEND_S = 2.0, 60.0
 _TRIPS = 3.0
@@ -120,7 +121,7 @@ class Uplink:
         yield from self._backlog("event", 0)
         yield from self._just_spooled()
         yield from self._again("tele", now)
-        yield from self._backlog("tele", _RESERVED)
+        yield from self._backlog("tele", _NOT_BACKLOG)
 
     def _again(self, lane: Lane, now: float) -> Iterator[tuple[Lane, Fetched]]:
         due = [seq for seq, sent in self._unreceipted[lane].items() if sent.due <= now]
@@ -133,7 +134,7 @@ class Uplink:
                 self.counts["resent"] += 1
 
     def _just_spooled(self) -> Iterator[tuple[Lane, Fetched]]:
-        while self._fresh and self._has_room(0):
+        while self._fresh and self._has_room(_FOR_EVENTS):
             seq = self._fresh[0]
             message = None if seq in self._unreceipted["tele"] else self._one("tele", seq)
             if message is not None:
@@ -154,7 +155,7 @@ class Uplink:
             ahead.popleft()
 
     def _has_room(self, reserved: int) -> bool:
-        return self.unreceipted < WINDOW - reserved and self._bytes < WINDOW_BYTES
+        return self.unreceipted < WINDOW - reserved and (reserved == 0 or self._bytes < WINDOW_BYTES)
 
     def _mark(self, lane: Lane, message: Fetched, now: float) -> None:
         seq, _, payload = message

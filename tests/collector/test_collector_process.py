@@ -16,7 +16,7 @@ import pytest
 from collector.sinks.archive_reader import count_rows
 from shared.messages import Receipt
 from shared.mqtt import BrokerSettings, Message, Mqtt
-from tests.conftest import Broker, WaitUntil
+from tests.conftest import Broker, Disk, WaitUntil
 
 STATUS = "cellguard/v1/lab/collector/pc-7/status"
 HEALTH = "cellguard/v1/lab/collector/pc-7/health"
@@ -35,7 +35,7 @@ class Node:
         )
         self.mqtt.start()
 
-    def send(self, seq: int) -> bool:
+    def send(self, seq: int, **change: object) -> bool:
         body = {
             "spool": "a1b2c3d4",
             "lane": "tele",
@@ -44,7 +44,7 @@ class Node:
             "t": [0, 5],
             "v": {"power": [1, 2]},
         }
-        return self.mqtt.publish("cellguard/v1/lab/rig-1/tele/inverter", orjson.dumps(body))
+        return self.mqtt.publish("cellguard/v1/lab/rig-1/tele/inverter", orjson.dumps({**body, **change}))
 
     def released(self) -> set[int]:
         receipts = [Receipt.model_validate_json(one.payload) for one in self.heard if one.topic == RECEIPT]
@@ -58,12 +58,12 @@ class Node:
 class Process:
     """`cellguard collector run`, started and ended by the test."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, archive: str = "archive") -> None:
         self.folder = folder
         self.config = folder / "collector.toml"
         self.config.write_text(
             f'[collector]\nname = "pc-7"\nhealth_s = 0.5\nbatch_wait_s = 0.05\n[mqtt]\nport = {port}\n'
-            '[store]\nkind = "archive"\n[archive]\npath = "archive"\n'
+            f'[store]\nkind = "archive"\n[archive]\npath = "{archive}"\n'
         )
         self.process: subprocess.Popen[str] | None = None
 
@@ -148,6 +148,28 @@ def test_a_broker_that_comes_back_empty_is_told_the_state_again(
     )
     assert resent
     assert before is process.process
+
+
+def test_a_full_disk_is_said_and_costs_nothing_once_it_has_room_again(
+    small_disk: Disk, tmp_path: Path, broker: Broker, node: Node, wait_until: WaitUntil
+) -> None:
+    process = Process(tmp_path, broker.port, archive=str(small_disk.folder / "archive"))
+    process.start()
+    wait_until(lambda: node.last(STATUS).get("state") == "online", 10.0, "the collector to be online")
+    node.send(1)
+    wait_until(lambda: node.released() == {1}, 5.0, "the first receipt")
+    small_disk.fill()
+    wide = {"v": {f"signal_{index}": [seq / 7 for seq in range(2)] for index in range(300)}}
+    seqs = range(2, 300)
+    for seq in seqs:
+        wait_until(lambda seq=seq: node.send(seq, **wide), 5.0, "room to send")
+    wait_until(lambda: "full" in str(node.last(STATUS).get("why")), 10.0, "the full disk being said")
+    assert node.last(STATUS)["state"] == "degraded"
+    small_disk.empty()
+    wait_until(lambda: node.last(STATUS).get("state") == "online", 40.0, "storing again")
+    wait_until(lambda: node.released() == {1, *seqs}, 10.0, "all receipts")
+    assert process.end(signal.SIGTERM)[0] == 0
+    assert count_rows(small_disk.folder / "archive") == {"tele_rows": 2 * 299, "events": 0}
 
 
 @pytest.mark.parametrize(

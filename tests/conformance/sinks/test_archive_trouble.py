@@ -10,12 +10,13 @@ from pathlib import Path
 import orjson
 import pytest
 
-from collector.ingest import ingest
+from collector.ingest import Record, ingest
 from collector.sinks.archive import ArchiveSink
 from collector.sinks.archive_file import FILE_NAME
 from collector.sinks.archive_reader import count_rows
 from collector.sinks.ports import SetAside, StoreUnavailable
 from tests.conformance.sinks.conftest import Messages
+from tests.conftest import Disk
 
 
 def rows_of(folder: Path, query: str) -> list[tuple[object, ...]]:
@@ -113,3 +114,21 @@ def test_what_is_set_aside_is_kept_as_it_came(tmp_path: Path, archive_messages: 
         sink.set_aside([SetAside(archive_messages.telemetry().identity, "not JSON", payload)])
     [(stored,)] = rows_of(tmp_path, "SELECT payload FROM quarantine")
     assert zlib.decompress(stored) == payload
+
+
+def test_on_a_full_disk_nothing_is_called_stored_and_all_is_once_there_is_room(
+    small_disk: Disk, archive_messages: Messages
+) -> None:
+    def some() -> list[Record]:
+        return [archive_messages.telemetry("arduino", temp1=[k / 7.0 for k in range(500)]) for _ in range(100)]
+
+    sent, waiting = some(), some()
+    with closing(ArchiveSink(small_disk.folder)) as sink:
+        sink.write(sent)
+        small_disk.fill()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match=r"full|open"):
+                sink.write(waiting)
+        small_disk.empty()
+        assert len(sink.write(waiting).stored) == len(sink.write(sent).stored) == 100
+        assert sink.counters()["tele_rows"] == 200 * 500

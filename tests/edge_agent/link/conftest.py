@@ -156,7 +156,7 @@ def accept_and_do(command: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class Collector:
-    """Stores what arrives, once per (spool, lane, seq), and sends receipts unless told otherwise."""
+    """Stores what arrives, once per (spool, lane, seq), and sends receipts unless told otherwise; `deaf_to`: topics it does not take."""
 
     def __init__(self, broker: Any, root: str = "cellguard/v1/lab/rig-1", name: str = "pc-1") -> None:
         self.root, self.name = root, name
@@ -164,6 +164,7 @@ class Collector:
         self.seen: dict[str, list[Message]] = {}
         self.duplicates = 0
         self.receipting = True
+        self.deaf_to: str = "-"
         self.mqtt = Mqtt(
             BrokerSettings(broker.host, broker.port, f"collector-{name}"),
             subscriptions=[(f"{root}/#", 1)],
@@ -174,7 +175,7 @@ class Collector:
     def _take(self, message: Message) -> None:
         below = message.topic.removeprefix(f"{self.root}/")
         self.seen.setdefault(below, []).append(message)
-        if below.startswith(("tele/", "event/")):
+        if below.startswith(("tele/", "event/")) and not below.startswith(self.deaf_to):
             body = json.loads(message.payload)
             key = (body["spool"], body["lane"], body["seq"])
             self.duplicates += key in self.stored
@@ -205,11 +206,11 @@ class Collector:
 class LinkProcess:
     """link as it runs in production: a process of its own with a TOML file."""
 
-    def __init__(self, folder: Path, broker: Any, extra: str = "") -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, broker: Any, extra: str = "", state: Path | None = None) -> None:
+        self.folder, self.state = folder, state or folder
         self.config = folder / "edge.toml"
         self.config.write_text(
-            f'[node]\nstate_dir = "{folder}"\nruntime_dir = "{folder}"\n'
+            f'[node]\nstate_dir = "{self.state}"\nruntime_dir = "{folder}"\n'
             f'[mqtt]\nhost = "{broker.host}"\nport = {broker.port}\n[record]\nbatch_s = 0.2\n{extra}'
         )
         self.process: subprocess.Popen[bytes] | None = None
@@ -235,7 +236,7 @@ class LinkProcess:
         return self.process.wait(10)
 
     def books(self) -> dict[str, int]:
-        return books(self.folder / "spool.sqlite")
+        return books(self.state / "spool.sqlite")
 
 
 @pytest.fixture
@@ -257,8 +258,8 @@ def collector(broker: Any, wait_until: Any) -> Iterator[Collector]:
 def new_link(tmp_path: Path, broker: Any) -> Iterator[Callable[..., LinkProcess]]:
     made: list[LinkProcess] = []
 
-    def make(extra: str = "") -> LinkProcess:
-        made.append(LinkProcess(tmp_path, broker, extra))
+    def make(extra: str = "", state: Path | None = None) -> LinkProcess:
+        made.append(LinkProcess(tmp_path, broker, extra, state))
         made[-1].start()
         return made[-1]
 

@@ -119,10 +119,10 @@ def test_a_broker_that_comes_back_empty_shows_the_truth_again_and_nothing_is_los
     for number in range(30):
         guard.row(0, (float(number), 2.0, 3.0))
     guard.event("alarm", alarm="x")
+    collector.seen.clear()
     broker.start()
     began = time.monotonic()
     wait_until(lambda: collector.mqtt.connected, 5, "the collector")
-    collector.seen.clear()
     wanted = {"status", "info", "catalog", "state/safety", "state/health", "state/module-01", "alarm/module-01.stale"}
     wait_until(lambda: wanted <= set(collector.seen), 10, "the retained topics")
     wait_until(lambda: settled(collector, 32) and collector.units() >= 32, 10, "the backlog")

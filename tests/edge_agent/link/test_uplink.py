@@ -70,6 +70,17 @@ def test_without_receipts_the_window_closes_but_for_events_and_fresh_data() -> N
     assert store.send(0.1) == [("event", 1), ("tele", 2 * WINDOW)]
 
 
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_where_only_telemetry_finds_no_receipt_events_still_pass(size: int) -> None:
+    store = Store(tele=4 * WINDOW)
+    for seq in range(1, 4 * WINDOW + 1):
+        store.messages["tele"][seq] = (seq, "m", b"x" * size)
+        store.uplink.spooled(seq)
+        store.send(0.001 * seq)
+    store.messages["event"][1] = (1, "alarm", b"x")
+    assert store.send(4.0 * WINDOW)[0] == ("event", 1)
+
+
 def test_a_message_that_is_not_taken_is_tried_again_and_none_is_skipped() -> None:
     store = Store(tele=5)
     store.uplink.send(0.0, 10, lambda _lane, message: message[0] < 3)
