@@ -1,6 +1,6 @@
 """The door to MQTT for every program: a connection that keeps itself up, says why it is down, and hides no loss.
 
-MQTT 5 is tried first; a broker that closes on it is spoken to in 3.1.1. What was not sent is dropped and counted, never
+MQTT 5 is tried first; a broker that closes on it or never answers it is spoken to in 3.1.1. What was not sent is dropped and counted, never
 queued for later: callers resend what matters. Retained topics are the exception: their last value is published again after
 every connect, so that a broker that came back empty tells the truth.
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from shared.broker import BrokerSettings
 from shared.mqtt_connection import MAX_PACKET, WINDOW, Connection, Message, Opening, Outgoing
+from shared.mqtt_version import Version
 
 __all__ = ["MAX_PACKET", "WINDOW", "BrokerSettings", "Message", "Mqtt"]
 
@@ -167,13 +168,16 @@ class Mqtt:
     # ---- the network thread -----------------------------------------------------------------------------------------
 
     def _run(self, opening: Opening) -> None:
-        delay_s, version = _DELAY_MIN_S, 5
+        delay_s, version = _DELAY_MIN_S, Version()
         try:
             while self._stop_at is None:
-                connection = Connection(opening, version, on_message=self._on_message, counts=self._counts)
+                connection = Connection(opening, version.next, on_message=self._on_message, counts=self._counts)
                 self._live(connection)
                 stable = self._end(connection)
-                version = 4 if connection.too_new else 5
+                if connection.answered:
+                    version.accepted()
+                else:
+                    version.refused(too_new=connection.too_new, mute=connection.mute)
                 delay_s = _DELAY_MIN_S if stable or connection.too_new else min(delay_s * 2, _DELAY_MAX_S)
                 self._pause(_DELAY_MAX_S if connection.taken_over else delay_s)
         finally:

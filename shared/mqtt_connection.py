@@ -79,7 +79,9 @@ class Connection:
     Attributes:
         accepted: the broker has said yes.
         ended: why it is over, "" while it is not or when the broker just closed.
+        answered: the broker has ever said yes.
         too_new: the broker closed on MQTT 5 before answering: try 3.1.1.
+        mute: it took the connection and said nothing.
         taken_over: another client with our id was let in: do not fight for the session.
     """
 
@@ -92,6 +94,7 @@ class Connection:
         self.version = version
         self.accepted = False
         self.ended = ""
+        self.answered = self.mute = False
         self.too_new = False
         self.taken_over = False
         self._leaving = False
@@ -137,7 +140,7 @@ class Connection:
     def alive(self) -> bool:
         """Whether another `turn` makes sense."""
         if not self.accepted and not self.ended and time.monotonic() - self.since > _CONNACK_TIMEOUT_S:
-            self.ended = _MUTE
+            self.ended, self.mute = _MUTE, True
         return self._client.socket() is not None and not self.ended
 
     @property
@@ -211,7 +214,7 @@ class Connection:
         if self._opening.subscriptions:
             client.subscribe(list(self._opening.subscriptions))
         self.since = time.monotonic()
-        self.accepted = True
+        self.accepted = self.answered = True
 
     def _disconnected(
         self, _client: paho.Client, _data: object, flags: paho.DisconnectFlags, reason: ReasonCode, _more: object
@@ -224,7 +227,8 @@ class Connection:
             self.taken_over = connection_reasons.is_taken_over(reason.value)
             self.ended = connection_reasons.of_broker(reason.value, str(reason))
         elif reason.value == _KEEPALIVE:
-            self.ended = "the broker does not answer any more" if self.accepted else _MUTE
+            self.mute = not self.accepted
+            self.ended = _MUTE if self.mute else "the broker does not answer any more"
         elif self.accepted:
             self.ended = "the connection was lost"
         else:
