@@ -1,4 +1,4 @@
-"""InfluxDB 2's write API in front of an InfluxDB 1.x engine, with faults on order: status, delay, a reset after storing."""
+"""InfluxDB 2's API in front of an InfluxDB 1.x engine: writes, with faults on order (status, delay, reset), and InfluxQL."""
 
 from __future__ import annotations
 
@@ -49,9 +49,10 @@ class Answer(NamedTuple):
 
 
 class Front:
-    """A v2 write API on a free port. `faults` are used up one a request, from the left; `writes` counts requests."""
+    """A v2 write API on a free port. `faults` are used up one a request, from the left; `writes` and `queries` count requests."""
 
     token = "t0ken"  # noqa: S105 (no secret: both sides are ours)
+    read_token = "r3ad"  # noqa: S105 (same)
     org = "lab"
 
     def __init__(self, engine: Influxd, *, max_body: int = 25_000_000) -> None:
@@ -59,6 +60,7 @@ class Front:
         self.max_body = max_body
         self.faults: deque[Fault] = deque()
         self.writes = 0
+        self.queries = 0
         self.closing = threading.Event()
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
@@ -158,6 +160,29 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self._reply(answer, fault.headers)
+
+    def do_GET(self) -> None:
+        """InfluxQL, as InfluxDB 2 answers it: the token that may read, then the engine's own answer."""
+        target = urllib.parse.urlsplit(self.path)
+        if target.path != "/query" or self.headers.get("Authorization") != f"Token {self.owner.read_token}":
+            self._reply(Answer(401, "unauthorized access"), {})
+            return
+        self.owner.queries += 1
+        connection = http.client.HTTPConnection("127.0.0.1", self.owner.engine.port, timeout=30.0)
+        try:
+            connection.request("GET", self.path)
+            response = connection.getresponse()
+            status, body = response.status, response.read()
+        except OSError as error:
+            self._reply(Answer(503, f"engine: {error}"), {})
+            return
+        finally:
+            connection.close()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def _judge(self, body: bytes) -> Answer:
         query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))

@@ -58,12 +58,16 @@ class Store(Section):
 
 
 class Influx(Section):
-    """InfluxDB 2 or what speaks its write API."""
+    """InfluxDB 2 or what speaks its write API.
+
+    The token in `token_file` need only write; the one in `read_token_file` need only read and makes the 1-minute series possible.
+    """
 
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+")]
     org: Annotated[str, StringConstraints(min_length=1)]
     bucket: Annotated[str, StringConstraints(min_length=1)]
     token_file: RelativePath
+    read_token_file: RelativePath | None = None
     timeout_s: Annotated[float, Field(ge=0.5, le=120.0)] = 10.0
     gzip: bool = False
 
@@ -99,13 +103,14 @@ def load_config(path: Path, environ: Mapping[str, str]) -> CollectorConfig:
 
 def missing_files(config: CollectorConfig) -> list[ConfigError]:
     """One error for each secret or certificate the settings name and that is not there: `check` warns, `run` refuses."""
-    tls, influx = config.mqtt.tls, config.influx
+    tls, influx = config.mqtt.tls, config.influx if config.store.kind == "influx" else None
     named = {
         "[mqtt] password_file": config.mqtt.password_file,
         "[mqtt.tls] ca": tls.ca if tls else None,
         "[mqtt.tls] cert": tls.cert if tls else None,
         "[mqtt.tls] key": tls.key if tls else None,
-        "[influx] token_file": influx.token_file if influx and config.store.kind == "influx" else None,
+        "[influx] token_file": influx.token_file if influx else None,
+        "[influx] read_token_file": influx.read_token_file if influx else None,
     }
     return [
         ConfigError(key, str(path), "a file that is there")
@@ -114,12 +119,12 @@ def missing_files(config: CollectorConfig) -> list[ConfigError]:
     ]
 
 
-def read_token(path: Path) -> str:
-    """The token in a file; raises ConfigError when there is none."""
+def read_token(key: str, path: Path) -> str:
+    """The token in the file that `key` names; raises ConfigError when there is none."""
     try:
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("[influx] token_file", str(path), f"a readable file with the token ({error})") from error
+        raise ConfigError(key, str(path), f"a readable file with the token ({error})") from error
     if not token or not token.isascii() or not token.isprintable():
-        raise ConfigError("[influx] token_file", str(path), "a file with the token on one line, plain ASCII")
+        raise ConfigError(key, str(path), "a file with the token on one line, plain ASCII")
     return token

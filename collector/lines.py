@@ -12,15 +12,15 @@ import orjson
 from collector.ingest import Identity, Record
 from shared.signals import kind_of, module_number
 
-_TEXT_FIELDS = (
+TEXT_FIELDS = (
     "actions", "actor", "alarm", "blocked_by", "by", "class", "code", "from_state", "id", "latches", "level", "mode", "of", "output",
     "reason", "session", "source", "state", "status", "target", "to_state", "unit", "why",
 )  # fmt: skip
-_NUMBER_FIELDS = (
+NUMBER_FIELDS = (
     "after_s", "commanded", "count", "current_a", "events", "from", "limit", "missing", "readback", "rows", "seq", "t_from", "t_to",
     "to", "took_ms", "value",
 )  # fmt: skip
-_STATE_NAMES = {"from": "from_state", "to": "to_state"}
+STATE_NAMES = {"from": "from_state", "to": "to_state"}
 """Numbers in a gap, names in an event of kind `state`: one name has one type in the store."""
 _CACHED_NUMBERS = 65536
 _ENVELOPE = {"spool", "lane", "seq", "ts", "kind"}
@@ -63,7 +63,8 @@ def block(records: Sequence[Record]) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _head(site: str, node: str, source: str) -> str:
+def head(site: str, node: str, source: str) -> str:
+    """Measurement and tags of a source's rows."""
     module = module_number(source)
     tag = "" if module is None else f",module={module:02d}"
     return f"{kind_of(source)}{tag},node={node},site={site}"
@@ -81,7 +82,7 @@ def _telemetry(record: Record) -> str:
     columns: dict[str, list[float | None]] = record.body["v"]
     t0: int = record.body["t0"]
     times = [t0 + offset for offset in record.body["t"]]
-    head = _head(record.identity.site, record.identity.node, record.source)
+    start = head(record.identity.site, record.identity.node, record.source)
     names = tuple(columns)
     if not names:
         return ""
@@ -90,16 +91,16 @@ def _telemetry(record: Record) -> str:
         # nothing is done in Python by value: this is why it is an order of magnitude faster than formatting each
         parts[1::2] = map(_text_of, chain.from_iterable(zip(*columns.values(), strict=True)))
     except KeyError:
-        return _with_holes(head, columns, times)
-    first = f"{head} {names[0]}="
+        return _with_holes(start, columns, times)
+    first = f"{start} {names[0]}="
     parts[:: 2 * len(names)] = [first, *(f" {time}000\n{first}" for time in times[:-1])]
     return f"{''.join(parts)} {times[-1]}000"
 
 
-def _with_holes(head: str, columns: dict[str, list[float | None]], times: list[int]) -> str:
+def _with_holes(start: str, columns: dict[str, list[float | None]], times: list[int]) -> str:
     rows = zip(*columns.values(), strict=True)
     return "\n".join(
-        f"{head} {fields} {time}000"
+        f"{start} {fields} {time}000"
         for time, row in zip(times, rows, strict=True)
         if (
             fields := ",".join(
@@ -115,7 +116,7 @@ def _event(record: Record) -> str:
     stamp = body["ts"] * 1000 + identity.seq % 1000
     details = {name: value for name, value in body.items() if name not in _ENVELOPE}
     fields = _event_fields(
-        {_STATE_NAMES.get(name, name): value for name, value in body.items()} if kind == "state" else body
+        {STATE_NAMES.get(name, name): value for name, value in body.items()} if kind == "state" else body
     )
     text = f'{fields},text="{escaped(orjson.dumps(details).decode())}"'
     found = [f"event,kind={kind},{_node_tags(identity)} {text} {stamp}"]
@@ -135,8 +136,8 @@ def _node_tags(identity: Identity) -> str:
 
 def _event_fields(body: dict[str, Any]) -> str:
     """Only fields of a fixed type each, so that no event can ever conflict with another in the store."""
-    numbers = (f"{name}={number(body[name])}" for name in _NUMBER_FIELDS if type(body.get(name)) in {int, float})
-    texts = (f'{name}="{escaped(text)}"' for name in _TEXT_FIELDS if (text := _text(body.get(name))) is not None)
+    numbers = (f"{name}={number(body[name])}" for name in NUMBER_FIELDS if type(body.get(name)) in {int, float})
+    texts = (f'{name}="{escaped(text)}"' for name in TEXT_FIELDS if (text := _text(body.get(name))) is not None)
     return ",".join(chain(numbers, texts))
 
 

@@ -13,7 +13,8 @@ import orjson
 from collector.batcher import BatchLimits
 from collector.config import CollectorConfig, missing_files
 from collector.pump import Pump, PumpLimits
-from collector.sinks import open_sink
+from collector.sinks import open_derived, open_sink
+from collector.states import KINDS, collector_line
 from shared import topics
 from shared.errors import EXIT_DONE, EXIT_FAILED
 from shared.mqtt import BrokerSettings, Message, Mqtt
@@ -49,22 +50,28 @@ class Station:
         self._config = config
         self._root = topics.collector_root(own.site, own.name)
         self._sink = open_sink(config)
+        self._derived = open_derived(config)
         self._since_us = _now_us()
         self._mqtt = Mqtt(
             _broker(config),
             will=(f"{self._root}/status", self._status("offline", [])),
-            subscriptions=[(topic, 1) for topic in _subscriptions(own.share_group)],
+            subscriptions=[(topic, 1) for topic in _subscriptions(own.share_group, states=self._derived is not None)],
             on_message=self._offer,
         )
         limits = PumpLimits(own.queue_mb * 1024 * 1024, BatchLimits(rows=own.batch_rows, wait_s=own.batch_wait_s))
         self._pump = Pump(own.name, self._sink, self._mqtt.publish, limits)
 
     def _offer(self, message: Message) -> None:
-        self._pump.offer(message)
+        if self._derived is not None and message.topic.split("/", 5)[4:5] == ["state"]:
+            self._derived.offer(message.topic, message.payload)
+        else:
+            self._pump.offer(message)
 
     def work(self, stop: threading.Event) -> int:
         """Collect until `stop` is set; 0 when everything queued was stored or can be sent again."""
         self._pump.start()
+        if self._derived is not None:
+            self._derived.start()
         self._mqtt.start()
         log.info("collector %s stores in %s", self._config.collector.name, self._config.store.kind)
         said, refresh_at_s, health_at_s = "", 0.0, 0.0
@@ -84,6 +91,8 @@ class Station:
         self._say_health()
         self._mqtt.retain(f"{self._root}/status", self._status("offline", ["stopped"]))
         self._mqtt.stop(_DRAIN_S)
+        if self._derived is not None:
+            self._derived.stop(_DRAIN_S)
         if ended:
             self._sink.close()
         log.info("collector %s stopped", self._config.collector.name)
@@ -91,6 +100,10 @@ class Station:
 
     def _say_health(self) -> None:
         body = {"ts": _now_us(), **self._pump.health(), "mqtt": self._mqtt.counters()}
+        if self._derived is not None:
+            body["derived"] = self._derived.health()
+            own = self._config.collector
+            self._derived.take(collector_line(own.site, own.name, body))
         self._mqtt.retain(f"{self._root}/health", orjson.dumps(body))
 
     def _status(self, state: str, why: list[str]) -> bytes:
@@ -114,10 +127,14 @@ def _broker(config: CollectorConfig) -> BrokerSettings:
     )
 
 
-def _subscriptions(group: str | None) -> list[str]:
-    """What every node of every site records; with a group, the broker spreads it over the group's collectors."""
+def _subscriptions(group: str | None, *, states: bool) -> list[str]:
+    """What every node of every site records; with a group, the broker spreads it over the group's collectors.
+
+    The states come to each of them: retained messages are not spread, and the same point stored twice is one.
+    """
     share = f"$share/{group}/" if group else ""
-    return [f"{share}{topics.ROOT}/+/+/{lane}/#" for lane in ("tele", "event")]
+    records = [f"{share}{topics.ROOT}/+/+/{lane}/#" for lane in ("tele", "event")]
+    return records + [f"{topics.ROOT}/+/+/state/{kind}" for kind in KINDS if states]
 
 
 def _now_us() -> int:

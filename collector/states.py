@@ -71,6 +71,8 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "schedule": ("state", "file", "unit"),
     "safety": ("state", "level", "profile", "energise", "latches"),
 }
+LEFT_OUT_AT_ZERO = {"resent": 0}
+"""Counters that link leaves out as long as they have counted nothing."""
 KINDS = ("health", "schedule", "safety", "outputs")
 """`state/KIND` of a node, stored as the measurement KIND."""
 
@@ -98,7 +100,7 @@ def _line(kind: str, tags: str, body: object) -> str:
     ts = body.get("ts") if isinstance(body, dict) else None
     if type(ts) is not int or not 0 <= ts <= MAX_TIME_US:
         raise WireError(f"ts: µs from 0 to {MAX_TIME_US} are expected, got {str(ts)[:40]!r}")
-    numbers = ((name, _at(body, path)) for name, path in NUMBERS.get(kind, {}).items())
+    numbers = ((name, _at(body, path, LEFT_OUT_AT_ZERO.get(name))) for name, path in NUMBERS.get(kind, {}).items())
     texts = ((name, _text(_at(body, (name,)))) for name in TEXTS.get(kind, ()))
     fields = ",".join(
         chain(
@@ -111,10 +113,11 @@ def _line(kind: str, tags: str, body: object) -> str:
     return f"{kind},{tags} {fields} {ts}000"
 
 
-def _at(body: Any, path: Path) -> Any:  # noqa: ANN401 (anything JSON can hold)
-    for step in path:
+def _at(body: Any, path: Path, otherwise: float | None = None) -> Any:  # noqa: ANN401 (anything JSON can hold)
+    """What stands there; `otherwise` when only the last step leads nowhere."""
+    for step in path[:-1]:
         body = body.get(step) if isinstance(body, dict) else None
-    return body
+    return body.get(path[-1], otherwise) if isinstance(body, dict) else None
 
 
 def _text(value: object) -> str | None:

@@ -67,8 +67,8 @@ def _commands() -> tuple[Panel, ...]:
 
 
 def _record() -> tuple[Panel, ...]:
-    sessions = {"session": '"session"', "why": '"why"', "details": '"text"'}
-    gaps = {"of": '"of"', "from": '"from"', "to": '"to"', "rows": '"rows"', "why": '"why"'}
+    sessions = {"session": '"session"', "details": '"text"'}
+    gaps = {name: f'"{name}"' for name in ("of", "from", "to", "rows", "missing", "reason")}
     about = "Numbers that were made and are nowhere; the store says so instead of hiding it."
     return (
         _table("Starts", sessions, "session"),

@@ -54,13 +54,11 @@ def _schedule() -> tuple[Panel, ...]:
 def _charge() -> tuple[Panel, ...]:
     charge = tuple(_running(label, "current", way) for label, way in _WAYS.items())
     energy = tuple(_running(label, "power", way) for label, way in _WAYS.items())
-    totals = tuple(_total(label, "current", way) for label, way in _WAYS.items())
-    energies = tuple(_total(label, "power", way) for label, way in _WAYS.items())
     return (
         Panel("Charge", charge, unit="Ah", width=9, step=f"{SAMPLE_S}s"),
-        Panel("Charge in the time shown", totals, "stat", "Ah", width=3),
+        Panel("Charge in the time shown", charge, "stat", "Ah", width=3, step=f"{SAMPLE_S}s"),
         Panel("Energy", energy, unit="kWh", width=9, step=f"{SAMPLE_S}s"),
-        Panel("Energy in the time shown", energies, "stat", "kWh", width=3),
+        Panel("Energy in the time shown", energy, "stat", "kWh", width=3, step=f"{SAMPLE_S}s"),
     )
 
 
@@ -74,10 +72,6 @@ def _samples(field: str, way: str) -> str:
 def _running(label: str, field: str, way: str) -> Query:
     outer = f'SELECT CUMULATIVE_SUM(SUM("x")) AS "{label}" FROM ({_samples(field, way)})'
     return Query(f"{outer} WHERE $timeFilter GROUP BY time($__interval) fill(none)")
-
-
-def _total(label: str, field: str, way: str) -> Query:
-    return Query(f'SELECT SUM("x") AS "{label}" FROM ({_samples(field, way)}) WHERE $timeFilter')
 
 
 def _battery() -> tuple[Panel, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cellguard.manual import alarms, states
+from cellguard.manual import alarms, states, stored
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = {"alarms.md": alarms.page, "states.md": states.page}
+PAGES = {"alarms.md": alarms.page, "states.md": states.page, "reference/stored.md": stored.page}
 
 
 def stale(folder: Path = DOCS) -> list[str]:

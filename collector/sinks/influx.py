@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from collector.ingest import Record
 from collector.lines import lines
+from collector.minutes import marks
 from collector.sinks.ports import Outcome, SetAside, Sink, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,9 @@ class InfluxSink:
         if not records:
             return Outcome()
         try:
-            self._post(b"\n".join(filter(None, (one.ready or lines(one).encode() for one in records))))
+            points = (one.ready or lines(one).encode() for one in records)
+            # the marks go along: what is stored is also known to be due for its minute
+            self._post(b"\n".join(filter(None, (*points, *map(str.encode, marks(records))))))
         except (_PointsRefused, _TooLarge) as refusal:
             if len(records) == 1:
                 return Outcome(

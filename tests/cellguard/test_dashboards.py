@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cellguard.dashboards.files import FILES, FOLDER, rendered
 from cellguard.dashboards.layout import GRID_WIDTH
+from cellguard.dashboards.panel import DATASOURCE
 from edge_agent.guard.safety.rules import DEFAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +102,20 @@ def test_every_query_asks_for_the_chosen_time_and_has_a_unit(panel: Json) -> Non
             "__interval",
         }
         assert not unknown
+
+
+def test_grafana_is_told_where_everything_is() -> None:
+    folder = ROOT / "deploy/grafana/provisioning"
+    read = {path.parent.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in folder.glob("*/*.yaml")}
+    (source,) = read["datasources"]["datasources"]
+    assert (source["type"], source["uid"]) == (DATASOURCE["type"], DATASOURCE["uid"])
+    assert "$" in source["url"]
+    assert "$__file{" in source["secureJsonData"]["httpHeaderValue1"]
+    for group in read["alerting"]["groups"]:
+        for rule in group["rules"]:
+            assert [data["refId"] for data in rule["data"]][-1] == rule["condition"]
+            assert {data["datasourceUid"] for data in rule["data"]} == {DATASOURCE["uid"], "__expr__"}
+            assert rule["noDataState"] == rule["execErrState"] == "Alerting"
 
 
 def test_the_limits_shown_are_those_of_the_rules() -> None:
