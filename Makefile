@@ -62,7 +62,7 @@ firmware:  ## build the Arduino's sketch and print its size (needs gcc-avr avr-l
 	@$(MAKE) --no-print-directory -C firmware
 
 lock:  ## renew requirements/*.txt (needs uv)
-	@for extra in edge collector certs dev; do \
+	@for extra in edge collector certs build dev; do \
 	  uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 	    --extra $$extra pyproject.toml --output-file requirements/$$extra.txt || exit 1; done
 

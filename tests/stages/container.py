@@ -64,11 +64,11 @@ def root(cache: Path, proof: Proof) -> Path:
         "--quiet",
         "--variant=minbase",
         f"--include={','.join(PACKAGES)}",
-        _release(),
+        release(),
         str(made),
     ]
     try:
-        built = subprocess.run([*command, *_sources()], text=True, capture_output=True, timeout=BUILD_S, check=False)
+        built = subprocess.run([*command, *sources()], text=True, capture_output=True, timeout=BUILD_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise Skipped(f"mmdebstrap did not end within {BUILD_S} s") from error
     if built.returncode:
@@ -132,14 +132,15 @@ def _await_boot(process: subprocess.Popen[bytes], log: Path, proof: Proof) -> Co
     return container
 
 
-def _release() -> str:
+def release() -> str:
+    """This machine's release."""
     for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
         if line.startswith("VERSION_CODENAME="):
             return line.split("=", 1)[1].strip('"')
     raise Skipped("this machine's release has no code name")
 
 
-def _sources() -> list[str]:
+def sources() -> list[str]:
     """This machine's own package sources, where they are a file of their own: a local mirror is then used here too."""
     own = Path("/etc/apt/sources.list.d/debian.sources")
     return [str(own)] if own.exists() else []

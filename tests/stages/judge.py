@@ -69,7 +69,7 @@ class Judge:
 @contextmanager
 def judging(folder: Path, proof: Proof) -> Iterator[tuple[Judge, int]]:
     """A broker, a collector with an archive and a judge that listens; yields the judge and the broker's port."""
-    port = _free_port()
+    port = free_port()
     settings = folder / "mosquitto.conf"
     settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_packet_size 262144\n")
     judge = Judge(folder / "archive")
@@ -107,7 +107,8 @@ def process(
             running.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of the loopback that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
