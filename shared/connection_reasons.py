@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 
 _TAKEN_OVER = 142
 
@@ -29,16 +30,38 @@ _BROKER_CODES = {
 
 _ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     ((socket.gaierror, UnicodeError), "the name {host!r} cannot be resolved: check the host, or give an address"),
-    (
-        ssl.SSLCertVerificationError,
-        "the certificate of {where} is not trusted: {detail}; check tls.ca and the host name",
-    ),
-    (ssl.SSLError, "TLS with {where} failed ({detail}): is this the TLS port, is our certificate accepted?"),
+    (ssl.SSLCertVerificationError, "the certificate of {where} {detail}"),
+    (ssl.SSLError, "TLS with {where} failed: {detail}"),
     (ConnectionRefusedError, "nothing listens on {where} (connection refused)"),
     (TimeoutError, "{where} does not answer (timed out)"),
     (OSError, "cannot connect to {where}: {detail}"),
 )
 """The first row that fits is the sentence."""
+
+_BROKERS_CERTIFICATE = {
+    9: "is not valid yet: set this computer's clock, which says {clock}",
+    10: "has expired, or this computer's clock is ahead, which says {clock}; renew it with `cellguard certs init`",
+    18: "is signed by itself, not by the authority in tls.ca",
+    19: "is of another authority than the one in tls.ca",
+    20: "is of another authority than the one in tls.ca",
+    62: "is not for {host}: give this name to `cellguard certs init --host`",
+    64: "is not for {host}: give this address to `cellguard certs init --host`",
+}
+"""OpenSSL's verify codes: what is wrong with the certificate that the broker shows."""
+
+_OURS = "our certificate (tls.cert)"
+_ALERTS = {
+    "CERTIFICATE_EXPIRED": f"{_OURS} has expired, or is not valid yet: issue a new one with `cellguard certs issue`",
+    "CERTIFICATE_REVOKED": f"{_OURS} has been revoked",
+    "UNKNOWN_CA": f"{_OURS} is of another authority than the broker's",
+    "CERTIFICATE_REQUIRED": "the broker asks for a certificate: set tls.cert and tls.key, or use the port for passwords",
+    "HANDSHAKE_FAILURE": "the broker asks for a certificate, or for another version of TLS",
+    "BAD_CERTIFICATE": f"{_OURS} cannot be used: not valid yet, damaged, or of another kind",
+    "UNSUPPORTED_CERTIFICATE": f"{_OURS} is not one of a client",
+    "WRONG_VERSION_NUMBER": "no TLS is spoken there: is this the TLS port?",
+    "UNEXPECTED_EOF": "the connection was closed: is this the TLS port?",
+}
+"""Words in OpenSSL's reason: what the broker says of our certificate."""
 
 
 def is_taken_over(code: int) -> bool:
@@ -56,13 +79,15 @@ def of_error(error: Exception, host: str, port: int) -> str:
     where = f"{host}:{port}"
     for kinds, sentence in _ERRORS:
         if isinstance(error, kinds):
-            return sentence.format(host=host, where=where, error=error, detail=_detail(error))
+            return sentence.format(host=host, where=where, error=error, detail=_detail(error, host))
     return f"cannot connect to {where}: {type(error).__name__}: {error}"
 
 
-def _detail(error: Exception) -> str:
+def _detail(error: Exception, host: str) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
+        known = _BROKERS_CERTIFICATE.get(error.verify_code, "is not trusted: " + error.verify_message)
+        return known.format(host=host, clock=time.strftime("%Y-%m-%d %H:%M"))
     if isinstance(error, ssl.SSLError):
-        return error.reason or str(error)
+        reason = error.reason or str(error)
+        return next((said for word, said in _ALERTS.items() if word in reason), reason)
     return getattr(error, "strerror", None) or str(error)

@@ -178,10 +178,19 @@ class Mqtt:
                     version.accepted()
                 else:
                     version.refused(too_new=connection.too_new, mute=connection.mute)
-                delay_s = _DELAY_MIN_S if stable or connection.too_new else min(delay_s * 2, _DELAY_MAX_S)
-                self._pause(_DELAY_MAX_S if connection.taken_over else delay_s)
+                if stable:
+                    delay_s = _DELAY_MIN_S
+                elif not connection.too_new:  # a second try in 3.1.1 comes soon; a refusal must not become a storm
+                    delay_s = min(delay_s * 2, _DELAY_MAX_S)
+                self._pause(self._delay(connection, delay_s))
         finally:
             self._close_wake()
+
+    @staticmethod
+    def _delay(connection: Connection, delay_s: float) -> float:
+        if connection.taken_over:
+            return _DELAY_MAX_S
+        return _DELAY_MIN_S if connection.too_new else delay_s
 
     def _live(self, connection: Connection) -> None:
         """One connection from its beginning to its end; whatever happens in it ends here."""
