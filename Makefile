@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test stages test-all test-influx lint format bench chaos prove pictures firmware lock setup clean
+.PHONY: help demo test stages test-all test-influx lint format bench chaos fuzz prove pictures firmware lock setup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -51,6 +51,9 @@ bench: $(STAMP)  ## the hot paths as ratios against the obvious library way
 
 chaos: $(STAMP)  ## kill, cut, stop and starve everything, then compare store and ledger cell by cell (SEEDS=3)
 	@$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),3)
+
+fuzz: $(STAMP)  ## broken messages at every door of link and collector (MESSAGES=1000000)
+	@$(BIN)/python -m tests.fuzz --messages $(or $(MESSAGES),1000000)
 
 prove: $(STAMP)  ## every state of the supervisor up to 3 faults, and the seeded defects (not clean yet: it says what is violated)
 	@$(BIN)/python -m tests.prove

@@ -14,6 +14,8 @@ from edge_agent.link.encode import Bad, Batch
 from shared import ipc
 from shared.errors import WireError
 
+_MOST = 2**50
+"""No number and no time (µs since boot) reaches it: such a packet is damaged."""
 _KIND = re.compile(r"[a-z_]{1,32}\Z")
 PATIENCE = 10
 """Flushes that a hole waits for guard's own gap event, so that one loss has one record."""
@@ -111,15 +113,16 @@ class Intake:
     def packet(self, packet: bytes) -> None:
         """Take one ROW or EVENT packet; a number already received is skipped, a hole before it is accounted for."""
         try:
-            number = ipc.number_of(packet)
+            number, mono_us = ipc.number_of(packet), ipc.mono_of(packet)
         except struct.error:
+            number = mono_us = _MOST
+        if max(number, mono_us) >= _MOST:
             self.counts["unnumbered"] += 1
             return
         if number <= self._received or number in self._early:
             self._received = max(self._received, number)
             self.counts["resent_by_guard"] += 1
             return
-        mono_us = ipc.mono_of(packet)
         self._hole(number, mono_us)
         self._received, self._newest_us = number, mono_us
         try:

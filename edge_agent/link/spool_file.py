@@ -121,6 +121,6 @@ def read_books(db: sqlite3.Connection) -> dict[str, int]:
     own, spooled, released, quarantined, gaps, unknown = db.execute(
         "SELECT own, spooled, released, quarantined, gaps, unknown FROM totals"
     ).fetchone()
-    numbered = db.execute("SELECT total(highest) FROM sessions").fetchone()[0]
+    numbered = db.execute("SELECT coalesce(sum(highest), 0) FROM sessions").fetchone()[0]
     early = db.execute("SELECT count(*) FROM early").fetchone()[0]
-    return dict(zip(BOOKS, (int(numbered) + early + own, gaps, quarantined, spooled, released, unknown), strict=True))
+    return dict(zip(BOOKS, (numbered + early + own, gaps, quarantined, spooled, released, unknown), strict=True))

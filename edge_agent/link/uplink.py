@@ -93,7 +93,7 @@ class Uplink:
             body = orjson.loads(payload)
         except orjson.JSONDecodeError:
             body = None
-        there = isinstance(body, dict) and body.get("state") in {"online", "degraded"}
+        there = isinstance(body, dict) and body.get("state") in ("online", "degraded")  # it may be a list
         since = str(body.get("since")) if there else ""
         if since and since != self._collectors.get(name) and not retained:
             self._all_due(now)
