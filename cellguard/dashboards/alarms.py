@@ -33,8 +33,9 @@ def _alarms() -> tuple[Panel, ...]:
         f'SELECT SUM("active") AS "raised" FROM "alarm" {where()} GROUP BY time($__interval), "level" fill(null)',
         "$tag_level",
     )
+    timeline = changes("alarm", {"state": "state"}, by="alarm", alias="$tag_alarm")
     return (
-        Panel("Alarms over time", (changes("alarm", "state", by="alarm", alias="$tag_alarm"),), "state-timeline", width=24, height=9),
+        Panel("Alarms over time", (timeline,), "state-timeline", width=24, height=9, holds=True),
         Panel("Changes of alarms", (rows("alarm", columns),), "table", width=16, height=10),
         Panel("Raised, by level", (by_level,), width=8, height=10, step="10s"),
     )  # fmt: skip

@@ -38,7 +38,7 @@ def _freshness() -> tuple[Panel, ...]:
     return (
         Panel("Modules heard", (fixed[0],), unit="rows/s", step=f"{FRESH_S}s", about=about),
         Panel("Inverter and Arduino heard", tuple(fixed[1:]), unit="rows/s", step=f"{FRESH_S}s", about=about),
-        Panel("Clock", (changes("health", "clock"),), "state-timeline", width=24, height=4),
+        Panel("Clock", (changes("health", {"clock": "clock"}),), "state-timeline", width=24, height=4),
     )
 
 

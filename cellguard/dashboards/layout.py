@@ -44,9 +44,12 @@ class _Annotation(NamedTuple):
 
 
 _ANNOTATIONS = (
-    _Annotation("Trips", "red", changes("event", "why", "\"to_state\" = 'LATCHED'").text, "why"),
+    _Annotation("Trips", "red", changes("event", {"why": "why"}, "\"to_state\" = 'LATCHED'").text, "why"),
     _Annotation(
-        "Commands", "blue", changes("event", "target", "\"kind\" = 'command'", "\"status\" = 'done'").text, "target"
+        "Commands",
+        "blue",
+        changes("event", {"target": "target"}, "\"kind\" = 'command'", "\"status\" = 'done'").text,
+        "target",
     ),
 )
 

@@ -30,7 +30,7 @@ def dashboard() -> Dashboard:
 
 
 def _tile(title: str, query: Query, signal: tuple[str, str], limits: str = "") -> Panel:
-    return Panel(title, (query,), "stat", unit(*signal), LIMITS.get(limits), width=4, height=4)
+    return Panel(title, (query,), "stat", unit(*signal), LIMITS.get(limits), width=4, height=4, live=True)
 
 
 def _now() -> tuple[Panel, ...]:
@@ -51,17 +51,15 @@ def _now() -> tuple[Panel, ...]:
         ),
         _tile("Hottest", series("module", {"hot": high("CMA_Max_Temp")}), ("module", "CMA_Max_Temp"), "temperature"),
     )
-    state = Panel("State", (Query(f'SELECT "state" AS "word" FROM "safety" {where()}'),), "word", width=4, height=4)
-    timeline = Panel(
-        "Guard", (changes("safety", "state"), changes("safety", "level")), "state-timeline", width=12, height=6
+    state = Panel("State", (changes("safety", {"word": "state"}),), "word", width=4, height=4, live=True)
+    guard = changes("safety", {"state": "state", "level": "level"})
+    pins = changes("outputs", {output: f"{output}_readback" for output in _OUTPUTS})
+    return (
+        state,
+        *tiles,
+        Panel("Guard", (guard,), "state-timeline", height=6),
+        Panel("Outputs", (pins,), "state-timeline", height=6, about="What was read back at the pins."),
     )
-    return (state, *tiles, timeline, _outputs())
-
-
-def _outputs() -> Panel:
-    columns = {output: last(f"{output}_readback") for output in _OUTPUTS}
-    about = "What was read back at the pins; relay 1 is the main contactor, 2 the precharge, 3 the charge path."
-    return Panel("Outputs", (series("outputs", columns),), "state-timeline", height=6, step="10s", about=about)
 
 
 def _electrical() -> tuple[Panel, ...]:

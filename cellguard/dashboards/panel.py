@@ -14,6 +14,9 @@ Json = dict[str, Any]
 Kind = Literal["timeseries", "stat", "word", "table", "state-timeline"]
 """`word` is a stat that shows a text."""
 
+SILENT_MS = 30_000
+"""A state that was not told again for this long is not known any more."""
+
 _UNITS = {
     "V": "volt", "A": "amp", "kW": "kwatt", "°C": "celsius", "K": "kelvin", "%": "percent", "s": "s", "ms": "ms", "kWh": "kwatth",
     "Ah": "suffix: Ah", "B": "bytes", "kB": "deckbytes", "rows/s": "suffix: rows/s", "": "none",
@@ -21,6 +24,7 @@ _UNITS = {
 """Unit of the catalog → Grafana's name for it."""
 
 STATES = {
+    "0": "text", "1": "green",
     "OK": "green", "READY": "green", "RUN": "green", "running": "green", "done": "green", "synced": "green",
     "STANDBY": "blue", "idle": "blue", "rebased": "blue",
     "BOOT": "yellow", "CONNECTING": "yellow", "STOPPING": "yellow", "HOLD": "yellow", "SERVICE": "yellow", "paused": "yellow",
@@ -35,6 +39,8 @@ class Panel:
     """One panel. `unit` as in the catalog, `limits` a row of the rule table, shown as dashed lines.
 
     `step` is the shortest interval of a point: longer than the source's own period, or a line would break between two samples.
+    `live`: of what is older than a minute nothing is shown. `holds`: a value of a timeline is true until the next one comes; others are
+    told again every 10 s and break off when they are not.
     """
 
     title: str
@@ -46,6 +52,8 @@ class Panel:
     height: int = 8
     step: str = "1s"
     about: str = ""
+    live: bool = False
+    holds: bool = False
 
 
 def render(panel: Panel, place: Mapping[str, int], number: int) -> Json:
@@ -58,6 +66,7 @@ def render(panel: Panel, place: Mapping[str, int], number: int) -> Json:
         "datasource": DATASOURCE,
         "gridPos": dict(place),
         "interval": panel.step,
+        **({"timeFrom": "1m", "hideTimeOverride": True} if panel.live else {}),
         "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
         "options": _OPTIONS[panel.kind],
         "targets": [_target(query, index) for index, query in enumerate(panel.queries)],
@@ -124,7 +133,12 @@ _CUSTOM: dict[Kind, Callable[[Panel], Json]] = {
     "stat": lambda _: {},
     "word": lambda _: {},
     "table": lambda _: {"align": "auto", "filterable": True},
-    "state-timeline": lambda _: {"lineWidth": 0, "fillOpacity": 80, "spanNulls": False, "insertNulls": False},
+    "state-timeline": lambda panel: {
+        "lineWidth": 0,
+        "fillOpacity": 80,
+        "spanNulls": False,
+        "insertNulls": False if panel.holds else SILENT_MS,
+    },
 }
 
 

@@ -47,10 +47,11 @@ def rows(measurement: str, columns: Mapping[str, str], *conditions: str) -> Quer
     return Query(text, table=True)
 
 
-def changes(measurement: str, field: str, *conditions: str, by: str = "", alias: str = "$col") -> Query:
-    """A text over time, for a state timeline: every stored value, unaggregated."""
+def changes(measurement: str, columns: Mapping[str, str], *conditions: str, by: str = "", alias: str = "$col") -> Query:
+    """For timelines: every stored value, unaggregated; label → field."""
+    chosen = ", ".join(f'"{field}" AS "{label}"' for label, field in columns.items())
     group = f' GROUP BY "{by}"' if by else ""
-    return Query(f'SELECT "{field}" FROM "{measurement}" {where(*conditions)}{group} LIMIT 20000', alias)
+    return Query(f'SELECT {chosen} FROM "{measurement}" {where(*conditions)}{group} LIMIT 20000', alias)
 
 
 def mean(field: str) -> str:

@@ -21,34 +21,22 @@ def dashboard() -> Dashboard:
 
 
 def _schedule() -> tuple[Panel, ...]:
-    current = (
-        series("schedule", {"setpoint": last("setpoint")}, "\"unit\" = 'A'"),
-        series("inverter", {"measured": mean("current")}),
-    )
-    power = series("inverter", {"measured": mean("power")})
+    step = series("schedule", {"step": last("step"), "of": last("steps")})
+    elapsed = series("schedule", {"elapsed": last("elapsed_s")})
     return (
-        Panel("State", (Query(f'SELECT "state" AS "word" FROM "schedule" {where()}'),), "word", width=4, height=4),
-        Panel(
-            "Step",
-            (series("schedule", {"step": last("step"), "of": last("steps")}),),
-            "stat",
-            width=4,
-            height=4,
-            step="5s",
-        ),
-        Panel(
-            "Elapsed", (series("schedule", {"elapsed": last("elapsed_s")}),), "stat", "s", width=4, height=4, step="5s"
-        ),
-        Panel(
-            "Schedule",
-            (changes("schedule", "state"), changes("schedule", "file")),
-            "state-timeline",
-            width=12,
-            height=4,
-        ),
-        Panel("Current: setpoint and measured", current, unit=unit("inverter", "current"), height=9, step="2s"),
-        Panel("Power", (power,), unit=unit("inverter", "power"), height=9),
+        Panel("State", (changes("schedule", {"word": "state"}),), "word", width=4, height=4, live=True),
+        Panel("Step", (step,), "stat", width=4, height=4, step="5s", live=True),
+        Panel("Elapsed", (elapsed,), "stat", "s", width=4, height=4, step="5s", live=True),
+        Panel("Schedule", (changes("schedule", {"state": "state", "file": "file"}),), "state-timeline", height=4),
+        _followed("Current: setpoint and measured", "current", "A"),
+        _followed("Power: setpoint and measured", "power", "kW"),
     )
+
+
+def _followed(title: str, field: str, unit_of_schedule: str) -> Panel:
+    setpoint = series("schedule", {"setpoint": last("setpoint")}, f"\"unit\" = '{unit_of_schedule}'")
+    measured = series("inverter", {"measured": mean(field)})
+    return Panel(title, (setpoint, measured), unit=unit("inverter", field), height=9, step="2s")
 
 
 def _charge() -> tuple[Panel, ...]:

@@ -27,6 +27,8 @@ WAIT_S = 0.05
 PACE_S = 0.002
 """Turns start at least this far apart, so that 4 000 frames/s are 500 turns and not 4 000."""
 HEALTH_S = 2.0
+RETELL_S = 10.0
+"""States are told when they change, and this often all the same: who keeps them sees that they still hold."""
 LINK_SILENT_S = 10.0
 STOP_S = 3.0
 _FAREWELL_S = 1.0
@@ -69,7 +71,7 @@ class Loop:
         self._counts = {"turns": 0, "commands": 0, "outputs_failed": 0, "records_failed": 0}
         self._state = ""
         self._beats, self._beat_at = 0, 0.0
-        self._health_at = 0.0
+        self._health_at = self._retold_at = 0.0
         self._turned_at = 0.0
         self._stop_asked = ""
         self._asked: dict[str, Command] = {}
@@ -188,6 +190,14 @@ class Loop:
         if done - self._health_at >= HEALTH_S:
             self._health_at = done
             parts.link.state("state/health", self._health(done))
+        if done - self._retold_at >= RETELL_S:
+            self._retold_at = done
+            self._retell(done)
+
+    def _retell(self, now: float) -> None:
+        for name, body in self._core.snapshot(now).items():
+            if name.startswith("state/"):
+                self._parts.link.state(name, body)
 
     def _tell(self, events: Sequence[Mapping[str, object]], mono_us: int) -> None:
         for body in events:

@@ -88,6 +88,19 @@ def test_stale_data_breaks_every_line(panel: Json) -> None:
     assert all("fill(null)" in query for query in measured)
 
 
+@pytest.mark.parametrize("panel", panels("state-timeline"))
+def test_a_state_that_is_not_told_again_breaks_off(panel: Json) -> None:
+    """An alarm is told once and holds; what the guard tells every 10 s does not outlive it."""
+    breaks_ms = panel["fieldConfig"]["defaults"]["custom"]["insertNulls"]
+    assert breaks_ms is False if "alarm" in panel["targets"][0]["query"] else 10_000 < breaks_ms <= 60_000
+
+
+def test_a_tile_that_says_what_is_now_shows_nothing_old() -> None:
+    tiles = [one.values[0] for one in panels("stat")]
+    old = [panel["title"] for panel in tiles if panel.get("timeFrom") != "1m"]
+    assert sorted(old) == ["Charge in the time shown", "Energy in the time shown"]
+
+
 @pytest.mark.parametrize("panel", panels())
 def test_every_query_asks_for_the_chosen_time_and_has_a_unit(panel: Json) -> None:
     assert panel["fieldConfig"]["defaults"]["unit"]

@@ -20,9 +20,11 @@ import yaml
 from bench.influx_front import Front
 from bench.influxd import PROGRAM, Influxd
 from cellguard.dashboards.files import FOLDER
+from cellguard.dashboards.panel import SILENT_MS
 from collector.minutes import Series
 from collector.sinks.influx import InfluxSettings
 from collector.sinks.influx_points import InfluxPoints
+from collector.states import state_line
 from tests.conftest import wait_for
 from tests.system.conftest import RunningDemo
 
@@ -124,6 +126,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             _live(demo, found)
             demo.process.send_signal(signal.SIGINT)
             demo.books()
+            power = {"ts": int(time.time() * 1e6), "state": "running", "setpoint": 5.0, "unit": "kW"}
+            points.write([state_line("cellguard/v1/lab/demo/state/schedule", json.dumps(power).encode())])
             for measurement in ("module_1m", "inverter_1m"):
                 wait_for(lambda name=measurement: found.has(f'SELECT * FROM "{name}" LIMIT 1'), 40.0, measurement)  # noqa: S608 (our own names)
             yield found
@@ -209,6 +213,14 @@ def test_the_charge_shown_is_the_charge_that_flowed(store: Store) -> None:
         assert flowed[name] > 0.1
         # where the data begin or end inside one, a sample counts for the whole of its 10 s
         assert series.rows[-1][1] == pytest.approx(flowed[name], abs=35 * 10 / 3600)
+
+
+@pytest.mark.parametrize("measurement", ["safety", "outputs", "schedule", "health"])
+def test_a_state_is_told_again_before_its_line_breaks_off(store: Store, measurement: str) -> None:
+    (told,) = store.ask(Asked("", f'SELECT * FROM "{measurement}" WHERE $timeFilter AND "node" = \'demo\''))  # noqa: S608 (our own names)
+    gaps_ns = [later[0] - sooner[0] for sooner, later in pairwise(told.rows)]
+    assert len(gaps_ns) > 3
+    assert max(gaps_ns) < SILENT_MS * 1_000_000 / 2
 
 
 def test_a_silent_node_keeps_a_row_of_zeros_for_the_alert(store: Store) -> None:
