@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.config import Arduino, Can, EdgeConfig, Gpio, Inverter
+from edge_agent.guard.board_permit import Give
 from edge_agent.guard.codecs.inverter_writes import InverterLimits
 from edge_agent.guard.core_settings import Bus
 from edge_agent.guard.devices import arduino as arduino_devices
@@ -26,7 +27,7 @@ class Rigging:
     outputs: list[OutputActuator] = field(default_factory=list)
     inverter: InverterActuator | None = None
     fitted: list[str] = field(default_factory=list)
-    permit_board: Callable[[], None] | None = None
+    permit_board: Give | None = None
     runners: list[Runner] = field(default_factory=list)
 
     def start(self, inbox: Inbox) -> Sequence[Runner]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from edge_agent.guard.model import Level, State
-from edge_agent.guard.safety.sequences import connecting
+from edge_agent.guard.safety.sequences import CALM_SAMPLES, connecting
 from edge_agent.guard.safety.state import Programme, Supervisor
-from tests.prove.plant import ALL, DEAD, LIVE, MAINS, STALLED, TICK_S, Model, World
+from tests.prove.plant import ALL, DEAD, LIVE, MAINS, OFF, STALLED, TICK_S, Model, World, permitted
+from tests.prove.properties import OPEN_LOST_S, UNCONFIRMED_S
 
 PER_S = round(1 / TICK_S)
 FINE_S, LINK_WATCH_S, BROKER_S, OVERRUNS_S, COOLING_S, REST_S = 30, 10, 10, 60, 300, 30
@@ -33,17 +34,17 @@ class Clocks:
     def __init__(self) -> None:
         self.jump = 0
 
-    def coarse(self, ticks: int, *limits_s: int) -> int:
+    def coarse(self, ticks: int, *limits_s: float) -> int:
         """A class for an age: exact for its first two ticks and around each limit, one class in between."""
         if ticks < 2:
             return ticks
         for number, limit_s in enumerate(limits_s):
-            limit = limit_s * PER_S
-            if ticks < limit - 1:
-                self._may_jump(limit - 1 - ticks)
+            limit = int(limit_s * PER_S)
+            if ticks < limit - 2:
+                self._may_jump(limit - 2 - ticks)
                 return 10 * number + 2
             if ticks <= limit + 1:
-                return 10 * number + 4 + ticks - limit
+                return 10 * number + 5 + ticks - limit
         return 99
 
     def _may_jump(self, ticks: int) -> None:
@@ -59,24 +60,33 @@ class Canon:
         self._details = details
         self._hold = int(model.settings.hold_s * PER_S) + 1
         self._changed = 2 if model.settings.precharge == "measured" else 11
+        lost_s = model.settings.hold_s + OPEN_LOST_S
+        self._lost = (lost_s, lost_s + model.deadman_s)
         self._wait = int(model.settings.wait_s * PER_S) + 2
 
     def key(self, state: Supervisor | None, world: World, now: float) -> tuple[tuple[Any, ...], int]:
         """The key, and how many ticks a jump may skip (0: none)."""
         clocks = Clocks()
-        plant = self._plant(world, now, clocks)
+        drives = state is None or (state.drive.mode, state.drive.setpoint) != OFF
+        plant = self._plant(world, now, clocks, drives=drives)
         if state is None or world.agent == DEAD:
             return plant, clocks.jump
-        key = plant + self._senses(world, now, state.phase.state in ENERGISED) + self._agent(state, world, now, clocks)
+        key = (
+            plant
+            + self._senses(world, now, clocks, energised=state.phase.state in ENERGISED)
+            + self._agent(state, world, now, clocks)
+        )
         if self._details:
             key += self._optional(state, world, now, clocks)
         return key, clocks.jump
 
-    def _plant(self, world: World, now: float, clocks: Clocks) -> tuple[Any, ...]:
+    def _plant(self, world: World, now: float, clocks: Clocks, *, drives: bool) -> tuple[Any, ...]:
         closed = world.closed
         watched = world.agent == LIVE
         feeding = now - world.fed_t < TICK_S
-        danger = age(now, world.danger_t, 20 if world.pins_stuck else 10) if closed else 0
+        danger = (
+            age(now, world.danger_t, 20 if world.pins_stuck or world.usb_cut or world.deaf else 10) if closed else 0
+        )
         if closed and world.welded & MAINS == MAINS and world.danger_t is not None:
             danger = 30 + clocks.coarse(age(now, world.danger_t, 999), WELD_B_S)
         return (
@@ -86,22 +96,22 @@ class Canon:
             world.pins, world.armed, world.held, 0 if feeding else age(now, world.fed_t, 8) if world.pins else 9,
             world.new_session, age(world.mute_until, now, 3) if world.mute_until > now else -1,
             world.register, age(now, world.timer_t, 5) if world.register[0] else 9,
-            world.current, world.link, world.dirty, world.record.armed, bool(world.record.latches), danger,
-            (age(now, world.lost_t, 18) + 5) // 6 if closed else 0,
+            world.current, world.link, world.dirty and (world.register != OFF or drives), world.record.armed, bool(world.record.latches), danger,
+            clocks.coarse(age(now, world.lost_t, 99), *self._lost) if closed and world.lost_t is not None else 0,
             age(now, world.zero_t, 6) if world.current else 0,
             age(now, world.live_t, 10) if closed else 0,
-            age(now, world.started_t, 18), world.asked, world.crashed and not watched, world.checked if world.welded else 0, world.estop,
+            age(now, world.started_t, 18), world.asked, world.crashed and not watched, world.excused and bool(world.welded), world.estop,
         )  # fmt: skip
 
-    @staticmethod
-    def _senses(world: World, now: float, energised: bool) -> tuple[Any, ...]:
+    def _senses(self, world: World, now: float, clocks: Clocks, *, energised: bool) -> tuple[Any, ...]:
         seen, board, current, link = world.inverter, world.board, world.current_sample, world.link_sample
         return (
-            world.can_fresh, age(now, world.can_since, 2), world.danger_seen, world.line_fresh,
-            age(now, world.line_since, 2), age(now, seen.t, 3), seen.mode, seen.setpoint,
-            current and current.value, link and link.value, world.port_open, world.usb_fresh, age(now, world.usb_since, 2),
+            world.can_fresh, 0 if world.can_fresh else age(now, world.can_since, 2), world.danger_seen, world.line_fresh,
+            0 if world.line_fresh else age(now, world.line_since, 2), age(now, seen.t, 3) if world.line_fresh else 3, seen.mode, seen.setpoint,
+            *((current and current.value, link and link.value) if world.line_fresh else (None, None)),
+            -2 if world.port_open else -1 if permitted(self._model, world, now) else age(now, world.port_lost_t, 8), world.usb_fresh, 0 if world.usb_fresh else age(now, world.usb_since, 2),
             age(now, board.t, 8 if energised else 3), board.boot == world.boot, board.armed, board.held, board.pins and int(board.pins) & ALL,
-            (age(now, world.wrong_t, 16) + 3) // 4, now - world.refused_t <= 1.0 and world.current, age(now, world.late_line_t, 2), age(now, world.late_usb_t, 2),
+            0 if world.wrong_t is None else clocks.coarse(age(now, world.wrong_t, 99), UNCONFIRMED_S), now - world.refused_t <= 3.5 and world.current, now - world.deaf_t <= 4.0 and world.current, now - world.untold_t <= 3.5 and world.current, age(now, world.late_line_t, 2), age(now, world.late_usb_t, 2),
         )  # fmt: skip
 
     def _agent(self, state: Supervisor, world: World, now: float, clocks: Clocks) -> tuple[Any, ...]:
@@ -110,11 +120,14 @@ class Canon:
         programme = state.programme
         running = programme.state == "running"
         leased = now < drive.lease_until
-        mismatch = world.inverter.setpoint != drive.setpoint or world.inverter.mode != int(drive.mode)
+        mismatch = world.line_fresh and (
+            world.inverter.setpoint != drive.setpoint or world.inverter.mode != int(drive.mode)
+        )
+        closed = int(outputs.mask) & MAINS == MAINS
         latches = state.latches
         return (
             STATES[where], *self._phase(state, world, now, clocks),
-            drive.mode, drive.setpoint, age(now, drive.changed, 8 if mismatch else 1), age(now, drive.ramped, 1),
+            drive.mode, drive.setpoint, age(now, drive.changed, (8 if closed else 3) if mismatch else 1), age(now, drive.ramped, 1),
             age(now, drive.epoch_at, 3) if mismatch else 3, drive.opened == world.inverter.opened,
             (drive.manual, age(drive.lease_until, now, 9)) if leased else 0,
             drive.charge_a, drive.discharge_a,
@@ -144,7 +157,7 @@ class Canon:
             return (
                 0 if phase.step else age(now, phase.since, self._wait), phase.origin is State.BOOT, phase.step,
                 age(now, phase.step_since, 9 if world.board.seq == 0 else 3) if phase.step == 2 else 0, phase.tries,
-                0 if phase.step else phase.calm, not phase.step and sample is not None and phase.calm_seq == sample.seq,
+                0 if phase.step else min(phase.calm, CALM_SAMPLES), not phase.step and phase.calm_zero, not phase.step and sample is not None and phase.calm_seq == sample.seq,
                 phase.mark_v if phase.step < 2 else 0,
             )  # fmt: skip
         if where is State.CONNECTING and self._rows:
@@ -152,11 +165,18 @@ class Canon:
             ticks = age(now, phase.step_since, 999)
             limits = (REST_S, int(row.limit_s)) if row.name == "rest" else (int(row.limit_s),)
             since = clocks.coarse(ticks, *limits) if row.limit_s > 10 else min(ticks, int(row.limit_s * PER_S) + 14)
-            return phase.step, since, phase.tries, phase.mark_v, age(now, phase.held_since, 1)
+            return (
+                phase.step,
+                since,
+                world.checked if world.welded else 0,
+                phase.tries,
+                phase.mark_v,
+                age(now, phase.held_since, 1),
+            )
         if where is State.HOLD:
-            return age(now, phase.since, self._hold), phase.why
+            return age(now, phase.since, self._hold), frozenset(phase.why)
         if where in {State.STANDBY, State.LATCHED}:
-            contacts = bool(world.contacts)
+            contacts = world.pins or world.closed
             return (clocks.coarse(age(now, phase.since, 99), WELD_B_S) if contacts else age(now, phase.since, 1),)
         return ()
 

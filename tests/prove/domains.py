@@ -26,6 +26,8 @@ EVERYTHING = (
     "danger", "can", "line", "usb", "kill", "stall", "weld", "precharge", "link", "ignores", "stage", "deaf", "stuck", "disk",
     "reset",
 )  # fmt: skip
+LISTED = ("danger", "can", "line", "usb", "kill", "weld", "precharge", "ignores", "reset", "disk")
+"""What the safety page lists."""
 _DRIVE = replace(SETTINGS, inverter=InverterSettings(lease_s=4.0), ramp_a_per_s=50.0)
 
 DOMAINS: dict[str, Domain] = {
@@ -42,6 +44,7 @@ DOMAINS: dict[str, Domain] = {
         Domain(
             "no comm timer", Model(SETTINGS, comm_timer=False, dtr=True), ("kill", "stall", "line", "usb", "ignores", "danger"), 2
         ),
-        Domain("main", Model(SETTINGS), EVERYTHING, 3),
+        Domain("every tick", Model(SETTINGS), EVERYTHING, 2),
+        Domain("main", Model(SETTINGS, stale_s=0.0, steady_s=0.0, deadman_s=3.5), LISTED, 3, anytime=2),
     )
 }  # fmt: skip

@@ -13,7 +13,7 @@ from edge_agent.guard.safety.state import Supervisor
 from edge_agent.guard.safety.turn import Decision, StepInputs
 from tests.prove.moves import ASKS, Move, started
 from tests.prove.moves import commands as commands_of
-from tests.prove.plant import DEAD, LIVE, NEVER, R1, TICK_S, Model, World, advance
+from tests.prove.plant import COMM_TIMER_S, DEAD, LIVE, NEVER, R1, TICK_S, Model, World, advance
 from tests.prove.senses import facts, sense
 
 REST = frozenset({State.STANDBY, State.LATCHED})
@@ -63,6 +63,7 @@ def environment(model: Model, node: Node, move: Move) -> Edge:
         world.crashed = bool(state.outputs.mask & RELAYS) and state.phase.state in CRASHES
         state = None
     move.do(world, node.now)
+    world.moved_t = node.now
     if move.name == "agent started":
         state = started(model, world, node.now)
     after = Node(state, world, node.now)
@@ -110,8 +111,10 @@ def remember(
         world.live_t = now
     world.danger_t = _since(world.danger_t, now, holds=acting and bool(told.facts.trips or told.estop))
     world.lost_t = _since(world.lost_t, now, holds=acting and bool(told.facts.unknown))
-    world.fine_t = _since(world.fine_t, now, holds=not told.facts.trips and not told.facts.unknown)
+    world.fine_t = _since(world.fine_t, now, holds=not (told.facts.trips or told.facts.unknown or told.estop))
     world.zero_t = _since(world.zero_t, now, holds=drive.setpoint == 0)
+    if world.zero_t == now and now - before.turned > COMM_TIMER_S:  # silence that long orders zero too
+        world.zero_t = before.turned
     board = world.board
     shown = acting and board.t == now and board.pins is not None
     world.wrong_t = _since(
@@ -130,6 +133,16 @@ def remember(
         world.checked = world.welded
     if world.precharge_fails:  # the precharge path does not conduct: a weld of relay 2 or 3 shows on nothing
         world.checked &= R1
+    _excuse(world, before, state)
+
+
+def _excuse(world: World, before: Supervisor, state: Supervisor) -> None:
+    """Whoever resets the latch of a weld has looked at the hardware: until it closes again no weld needs to be said."""
+    gone = {latch.id for latch in before.latches} - {latch.id for latch in state.latches}
+    if any(name.startswith("relays.weld") for name in gone):
+        world.excused = True
+    if state.phase.state is State.READY:
+        world.excused = False
 
 
 def jump(node: Node, ticks: int) -> Node:
@@ -160,7 +173,6 @@ def jump(node: Node, ticks: int) -> Node:
 def root(model: Model) -> Node:
     """A fresh agent on an open, discharged rig."""
     world = World(started_t=100.0)
-    world.record = world.record._replace(roster=tuple(range(1, 9)))
     return Node(started(model, world, 100.0), world, 100.0)
 
 

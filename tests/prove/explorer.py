@@ -20,7 +20,7 @@ from tests.prove.properties import PROPERTIES
 class Domain:
     """One search: the model, which kinds of events are loose and how many faults at once, which commands are tried.
 
-    `road`: a row of moves.ROADS. `healthy`: no latch, no HOLD and no stop that nobody asked for may appear (P14).
+    `anytime`: so many faults may come in any tick, further ones only while something other than a clock changes. `road`: a row of moves.ROADS. `healthy`: no latch, no HOLD and no stop that nobody asked for may appear (P14).
     """
 
     name: str
@@ -29,6 +29,7 @@ class Domain:
     most_faults: int
     road: str = "main"
     details: frozenset[str] = frozenset()
+    anytime: int = 9
     healthy: bool = False
     most_pending: int = 1
 
@@ -101,16 +102,18 @@ class Search:
 
     def _expand(self, number: int, node: Node, skip: int, used: int) -> bool:
         model = self.domain.model
-        for move in self._moves:
-            after = used + move.counts
-            if after > self.domain.most_faults or not move.may(node.world, node.state):
-                continue
-            if not self._take(number, environment(model, node, move), after):
-                return False
         edge = tick(model, node)
         if not self._take(number, edge, used):
             return False
-        if skip and self.targets[-1] == number:
+        quiet = self.targets[-1] == number
+        ripe = used < self.domain.anytime or happening(edge)
+        for move in self._moves:
+            after = used + move.counts
+            if after > self.domain.most_faults or not move.may(node.world, node.state) or (move.counts and not ripe):
+                continue
+            if not self._take(number, environment(model, node, move), after):
+                return False
+        if skip and quiet:
             self.found.jumps += 1
             self._add(jump(node, skip), number, f"+{skip}", used)
         return all(self._take(number, tick(model, node, ask), used) for ask in self._asks(node))
@@ -150,6 +153,47 @@ class Search:
             moves.append(self._labels[number])
             number = self._parents[number]
         return moves[::-1]
+
+
+def happening(edge: Edge) -> bool:
+    """Whether something other than a clock has changed in this instant, or will in the next tick."""
+    state, world, now = edge.before
+    if world.moved_t == now or plain(edge.before) != plain(edge.after):
+        return True
+    if state is None:
+        return False
+    phase = state.phase
+    return now in {
+        phase.since,
+        phase.step_since,
+        state.drive.changed,
+        state.outputs.changed,
+        world.lost_t,
+        world.danger_t,
+    }
+
+
+def plain(node: Node) -> tuple[object, ...]:
+    """A situation without its clocks."""
+    state, world, _ = node
+    plant = (
+        world.pins,
+        world.held,
+        world.link,
+        world.current,
+        world.register,
+        world.agent,
+        world.usb_fresh,
+        world.line_fresh,
+        world.record,
+    )
+    if state is None:
+        return plant
+    phase, drive = state.phase, state.drive
+    return (
+        *plant, world.can_fresh, world.danger_seen, phase.state, phase.step, phase.tries, drive.mode, drive.setpoint,
+        state.outputs.mask, state.latches,
+    )  # fmt: skip
 
 
 STANDBY, RUN, WELDED = 1, 2, 4

@@ -54,13 +54,17 @@ def _flag(
     ]
 
 
-def _line_back(world: World, _now: float) -> None:
-    world.line_cut, world.openings, world.dirty = False, world.openings + 1, True
+def _line_back(world: World, now: float) -> None:
+    world.line_cut, world.openings, world.dirty, world.untold_t = False, world.openings + 1, True, now
 
 
 def _obeys_again(world: World, now: float) -> None:
     """Its driver sees that the registers differ and writes them again."""
     world.ignores, world.dirty, world.refused_t = False, True, now
+
+
+def _hears(world: World, now: float) -> None:
+    world.deaf, world.deaf_t = False, now
 
 
 def _stops_driving(world: World, now: float) -> None:
@@ -69,9 +73,13 @@ def _stops_driving(world: World, now: float) -> None:
 
 def _goes_on(world: World, now: float) -> None:
     """What a start may take is counted from here: a stopped process decides nothing."""
-    world.agent = LIVE
+    world.agent, world.untold_t = LIVE, now
     if world.started_t is not None:
         world.started_t = now
+
+
+def _usb_cut(world: World, now: float) -> None:
+    world.usb_cut, world.port_lost_t = True, now
 
 
 def _usb_back(world: World, _now: float) -> None:
@@ -145,7 +153,7 @@ MOVES: dict[str, list[Move]] = {
         Move("inverter line back", lambda w, _s: w.line_cut and not w.line_fresh, _line_back),
     ],
     "usb": [
-        Move("Arduino lost", lambda w, _s: not w.usb_cut, _set(usb_cut=True), counts=True),
+        Move("Arduino lost", lambda w, _s: not w.usb_cut, _usb_cut, counts=True),
         Move("Arduino back", lambda w, _s: w.usb_cut and not w.usb_fresh, _usb_back),
     ],
     "kill": [
@@ -172,8 +180,11 @@ MOVES: dict[str, list[Move]] = {
         ),
         Move("inverter stops driving", lambda w, _s: w.stage_stuck, _stops_driving),
     ],
-    "deaf": _flag("deaf", "Arduino deaf", "Arduino hears", lambda w, _s: not w.pins_stuck),
-    "stuck": _flag("pins_stuck", "relay pins stuck", "relay pins free", lambda w, _s: not w.deaf),
+    "deaf": [
+        Move("Arduino deaf", lambda w, _s: not w.deaf, _set(deaf=True), counts=True),
+        Move("Arduino hears", lambda w, _s: w.deaf, _hears),
+    ],
+    "stuck": _flag("pins_stuck", "relay pins stuck", "relay pins free", lambda w, _s: not w.pins_stuck),
     "disk": [
         Move("disk delays", lambda w, s: w.disk == "ok" and s is not None, _set(disk="slow"), counts=True),
         Move("disk works", lambda w, _s: w.disk != "ok", _set(disk="ok")),

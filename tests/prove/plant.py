@@ -14,9 +14,9 @@ from edge_agent.guard.safety.state import Supervisor
 TICK_S = 0.5
 PACK_V = 360.0
 SETPOINT_A = 10.0
-DEADMAN_S = 3.5
 COMM_TIMER_S = 2.0
 MUTE_S = 1.0
+REOPEN_EXTRA_S = 1.0
 LIVE, STALLED, DEAD = "live", "stalled", "dead"
 OFF = (Mode.OFF, 0.0)
 NEVER = float("-inf")
@@ -31,13 +31,17 @@ class Model:
     """What a domain fixes: the settings of the agent and the kind of hardware.
 
     `comm_timer`: the inverter's timer acts (False: never_trips). `dtr`: opening the port resets the board. `link_full`: levels
-    the link climbs, one a tick, from dead to the pack's voltage.
+    the link climbs, one a tick, from dead to the pack's voltage. `stale_s`, `steady_s`: how long a source may be silent, and how
+    long it must speak to be believed again. `deadman_s` is 3.5 rounded up as the agent's own delays are.
     """
 
     settings: Settings
     comm_timer: bool = True
     dtr: bool = False
     link_full: int = 2
+    stale_s: float = 1.0
+    steady_s: float = 1.0
+    deadman_s: float = 4.0
 
 
 @dataclass
@@ -92,6 +96,7 @@ class World:
     current_sample: Sample | None = None
     link_sample: Sample | None = None
     port_open: bool = False
+    port_lost_t: float = NEVER
     usb_fresh: bool = False
     usb_since: float | None = None
     board: BoardFacts = BoardFacts()
@@ -106,6 +111,10 @@ class World:
     wrong_t: float | None = None
     fine_t: float | None = None
     refused_t: float = NEVER
+    deaf_t: float = NEVER
+    untold_t: float = NEVER
+    excused: bool = False
+    moved_t: float = NEVER
     asked: bool = False
     asked_t: float = NEVER
     broker_t: float | None = None
@@ -174,7 +183,9 @@ def advance(model: Model, old: World, state: Supervisor | None, now: float) -> t
         outputs, inverter = orders(model.settings, state, now)
     if outputs is not None and outputs.feed and model.settings.arduino is not None:
         cause = _feed(model, world, int(outputs.mask) & ALL, now)
-    if not world.held and now - world.fed_t >= DEADMAN_S and world.fed_t > NEVER:
+        if cause == "port" and now - old.fed_t >= model.deadman_s:
+            cause = "deadman"  # it would have opened now in any case
+    if not world.held and now - world.fed_t >= model.deadman_s and world.fed_t > NEVER:
         world.held, world.armed = True, False
         cause = "deadman"
     if world.held and not world.pins_stuck:
@@ -192,6 +203,8 @@ def _feed(model: Model, world: World, mask: int, now: float) -> str:
     if world.usb_cut:
         return ""
     if not world.port_open:
+        if not permitted(model, world, now):
+            return ""
         world.port_open = True
         if model.dtr:
             reset_board(world, now)
@@ -205,7 +218,14 @@ def _feed(model: Model, world: World, mask: int, now: float) -> str:
     world.held, world.fed_t = False, now
     if not world.pins_stuck:
         world.pins = mask if world.armed else 0
-    return "command"
+    return "command" if world.armed else "reset"
+
+
+def permitted(model: Model, world: World, now: float) -> bool:
+    """Whether the driver may open the lost port again: no current is measured, or zero has been waited for (guard.board_permit)."""
+    sample, lost_t = world.current_sample, world.port_lost_t
+    calm = sample is not None and sample.t > lost_t and not sample.value
+    return calm or now - lost_t > REOPEN_EXTRA_S + model.settings.wait_s
 
 
 def _inverter(model: Model, world: World, order: Any, now: float) -> None:

@@ -13,10 +13,10 @@ SLACK_S = TICK_S
 OPEN_B_S = 3.5 + SLACK_S
 OPEN_WELDED_S = 15.5 + SLACK_S
 OPEN_STUCK_S = 8.5 + SLACK_S
-OPEN_DEAD_S = 4.0 + SLACK_S
+AFTER_DEADMAN_S = 0.5 + SLACK_S
 OPEN_LOST_S = 5.0
 """on top of hold_s"""
-UNCONFIRMED_S = 7.0
+UNCONFIRMED_S = 9.0
 REST_OPEN_S = 4.0
 BOOT_ENDS_S = 8.0
 FINE_S = 30.0
@@ -67,14 +67,17 @@ def p1(edge: Edge) -> str:
     deaf = _unheeded(edge)
     if deaf or not world.closed:
         return deaf
+    if edge.before.now == now:
+        return ""
     if state is None or world.agent != LIVE or state.phase.state is State.BOOT:
         hardware_fails = world.pins_stuck or world.welded & MAINS
-        if now - world.live_t > OPEN_DEAD_S and not hardware_fails:
+        if now - world.live_t > edge.model.deadman_s + AFTER_DEADMAN_S and not hardware_fails:
             return f"closed {now - world.live_t:g} s after an agent last acted"
         return ""
     stuck = world.pins_stuck or edge.before.world.pins_stuck
-    limit_s = OPEN_WELDED_S if world.welded & MAINS == MAINS else OPEN_STUCK_S if stuck else OPEN_B_S
-    if _for(world.danger_t, now) > limit_s and not critical(state):
+    unheard = world.usb_cut or world.deaf or now - world.deaf_t <= edge.model.deadman_s
+    limit_s = OPEN_WELDED_S if world.welded & MAINS == MAINS else OPEN_STUCK_S if stuck or unheard else OPEN_B_S
+    if _for(world.danger_t, now) > limit_s and not critical(state) and not world.excused:
         return f"danger for {_for(world.danger_t, now):g} s, the circuit is closed and nothing is CRITICAL"
     return ""
 
@@ -102,16 +105,20 @@ def p2(edge: Edge) -> str:
     if not edge.broken:
         return ""
     world, now = edge.before.world, edge.after.now
-    lately = now - world.refused_t <= 2 * TICK_S
+    within_s = edge.model.settings.wait_s + 2 * TICK_S
+    # nobody told it zero, and it has no timer that would
+    untold = world.line_cut or world.agent != LIVE or now - world.untold_t <= within_s
     refuses = (
         world.ignores
         or world.stage_stuck
-        or lately
-        or (not edge.model.comm_timer and (world.line_cut or world.agent != LIVE))
+        or now - world.refused_t <= within_s
+        or (untold and not edge.model.comm_timer)
     )
+    if edge.broken == "reset":
+        return ""
     if edge.broken == "deadman":
-        never = not edge.model.comm_timer
-        return "" if refuses or never or world.deaf else "the dead-man opened under load"
+        apart = not edge.model.comm_timer or now - world.deaf_t <= edge.model.deadman_s + SLACK_S or world.deaf
+        return "" if refuses or apart else "the dead-man opened under load"
     waited_s = _for(world.zero_t, now)
     if refuses and waited_s >= edge.model.settings.wait_s:
         state = edge.after.state
@@ -223,7 +230,8 @@ def _at_rest(edge: Edge) -> str:
         return f"{state.phase.state.value} drives the inverter"
     if world.pins and rest_s > REST_OPEN_S and not critical(state):
         return f"pins closed in {state.phase.state.value} for {rest_s:g} s, nothing CRITICAL"
-    if world.closed and rest_s > OPEN_WELDED_S and not critical(state):
+    seen = edge.facts.link is not None or edge.model.settings.link_voltage == "none"
+    if world.closed and seen and rest_s > OPEN_WELDED_S and not critical(state) and not world.excused:
         return f"circuit closed in {state.phase.state.value} for {rest_s:g} s, nothing CRITICAL"
     return ""
 
@@ -246,7 +254,12 @@ def p7(edge: Edge) -> str:
         return f"{where.value}, the board silent for {now - world.board.t:g} s"
     if _for(world.broker_t, now) > BROKER_S and state.programme.state == "running" and not settings.autonomous:
         return f"a schedule runs {_for(world.broker_t, now):g} s after the broker went"
-    limit_s = settings.hold_s + OPEN_LOST_S
+    # a board that does not hear opens by its dead-man
+    limit_s = (
+        settings.hold_s
+        + OPEN_LOST_S
+        + (edge.model.deadman_s if world.usb_cut or world.deaf or world.pins_stuck else 0.0)
+    )
     if world.closed and _for(world.lost_t, now) > limit_s and not world.welded & MAINS and not critical(state):
         return f"closed {_for(world.lost_t, now):g} s after a source was lost"
     if (
@@ -288,18 +301,33 @@ def p8(edge: Edge) -> str:
 
 def p9(edge: Edge) -> str:
     """A relay closes only in a closing step of a live agent, never onto a danger."""
-    before, state, world = edge.before.state, edge.after.state, edge.after.world
-    if edge.closing and (
-        before is None or edge.before.world.agent in {DEAD, STALLED} or edge.closing & ~relays(before)
-    ):
-        return "a relay closed that no live agent orders closed"
-    if state is None or before is None or edge.told is NOTHING:
-        return ""
-    old, seen = edge.before.world.board, world.board
-    if relays(before) and relays(state) and ((old.boot and seen.boot != old.boot) or (seen.held and not old.held)):
-        return "an old mask is kept for a board that has opened"
+    before, state = edge.before.state, edge.after.state
+    closed = _closes(edge, before) if edge.closing else ""
+    if closed or state is None or before is None or edge.told is NOTHING:
+        return closed
     if edge.model.settings.energise == "local" and _remotely(edge):
         return f"{_remotely(edge)} accepted from afar"
+    return _kept(edge, before, state) or _orders_closed(edge, before, state)
+
+
+def _closes(edge: Edge, before: Supervisor | None) -> str:
+    if before is None or edge.before.world.agent in {DEAD, STALLED} or edge.closing & ~relays(before):
+        return "a relay closed that no live agent orders closed"
+    if before.phase.state not in CLOSING and edge.model.settings.profile != "switch":
+        return f"a relay closed in {before.phase.state.value}"
+    return ""
+
+
+def _kept(edge: Edge, before: Supervisor, state: Supervisor) -> str:
+    """A board that has forgotten its mask, or opened by itself, is never told the old one again."""
+    old, seen = edge.before.world.board, edge.after.world.board
+    opened = seen.pins is not None and not seen.pins & RELAYS
+    forgot = (old.boot and seen.boot != old.boot) or (seen.held and not old.held)
+    kept = relays(before) and relays(state) and opened and forgot
+    return "an old mask is kept for a board that has opened" if kept else ""
+
+
+def _orders_closed(edge: Edge, before: Supervisor, state: Supervisor) -> str:
     rising = relays(state) & ~relays(before)
     if not rising or edge.model.settings.profile == "switch":
         return ""

@@ -6,10 +6,8 @@ from typing import Any
 
 from edge_agent.guard.model import Level, Output
 from edge_agent.guard.safety.facts import BoardFacts, Facts, InverterFacts, Raised, Sample
-from tests.prove.plant import PACK_V, Model, World, situation_of
+from tests.prove.plant import PACK_V, TICK_S, Model, World, situation_of
 
-STALE_S = 1.0
-STEADY_S = 1.0
 MISMATCH_S = 3.5
 MODULES = tuple(range(1, 9))
 DANGER = Raised("module-01.temperature_high", Level.DANGER)
@@ -27,7 +25,7 @@ def forget(world: World) -> None:
 
 def sense(model: Model, world: World, now: float) -> None:
     """Take the samples of this tick; freshness as the production engine judges it, CAN lost at once."""
-    _can(world, now)
+    _can(model, world, now)
     if model.settings.inverter is not None:
         _line(model, world, now)
     if model.settings.arduino is not None:
@@ -35,13 +33,13 @@ def sense(model: Model, world: World, now: float) -> None:
     world.late = frozenset()
 
 
-def _can(world: World, now: float) -> None:
+def _can(model: Model, world: World, now: float) -> None:
     if world.can_cut:
         world.can_fresh, world.can_since = False, None
         return
     if world.can_since is None:
         world.can_since = now
-    world.can_fresh = world.can_fresh or now - world.can_since >= STEADY_S
+    world.can_fresh = world.can_fresh or now - world.can_since >= model.steady_s
     world.danger_seen = world.danger
 
 
@@ -54,21 +52,21 @@ def _line(model: Model, world: World, now: float) -> None:
         world.link_sample = Sample(seq, now, world.link * PACK_V / model.link_full)
         if world.line_since is None:
             world.line_since = now
-        world.line_fresh = world.line_fresh or now - world.line_since >= STEADY_S
-    elif now - world.inverter.t > STALE_S:
+        world.line_fresh = world.line_fresh or now - world.line_since >= model.steady_s
+    elif now - world.inverter.t >= model.stale_s + TICK_S:
         world.line_fresh, world.line_since = False, None
 
 
 def _usb(model: Model, world: World, now: float) -> None:
     v1 = model.settings.arduino.protocol == "v1"
-    stale_s = 5.0 if v1 else STALE_S
+    stale_s = 5.0 if v1 else model.stale_s
     if world.port_open and not world.usb_cut and now > world.mute_until and "usb" not in world.late:
         pins = None if v1 else Output(world.pins)
         world.board = BoardFacts(1, now, world.boot, world.armed, world.held, pins)
         if world.usb_since is None:
             world.usb_since = now
-        world.usb_fresh = world.usb_fresh or now - world.usb_since >= STEADY_S
-    elif now - world.board.t > stale_s:
+        world.usb_fresh = world.usb_fresh or now - world.usb_since >= model.steady_s
+    elif now - world.board.t >= stale_s + TICK_S:
         world.usb_fresh, world.usb_since = False, None
 
 

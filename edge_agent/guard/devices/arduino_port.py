@@ -50,9 +50,12 @@ class Board:
         self._counted: Counter[str] = Counter()
         self._quiet_since = 0.0
 
-    def permit_open(self) -> None:
+    def permit_open(self, *, allowed: bool = True) -> None:
         """The circuit carries no current (or waiting for that is over): the port may be opened. Loop thread."""
-        self._permitted.set()
+        if allowed:
+            self._permitted.set()
+        else:
+            self._permitted.clear()
 
     def order_outputs(self, order: OutputOrder) -> None:
         """Take over the whole wanted mask; wakes the thread when there is something to send. Loop thread."""

@@ -11,6 +11,7 @@ from edge_agent.guard.safety.interface import Command
 from edge_agent.guard.safety.outputs import HOT
 from edge_agent.guard.safety.schedule import MODE_UNITS, obstacle, over_limit
 from edge_agent.guard.safety.turn import Turn
+from edge_agent.guard.safety.watching import BROKER_PATIENCE_S
 
 COLUMNS = (
     State.BOOT, State.STANDBY, State.CONNECTING, State.READY, State.RUN, State.HOLD, State.STOPPING, State.LATCHED, State.SERVICE,
@@ -190,14 +191,22 @@ def _start(turn: Turn, command: Command) -> Refusal | None:
     if inverter is None:
         return Refusal("E_STALE", "no [inverter] is configured")
     why = obstacle(schedule, inverter, volts(turn))
-    return Refusal(*why) if why else _blocked(turn, schedule.steps[0].setpoint)
+    return Refusal(*why) if why else _alone(turn) or _blocked(turn, schedule.steps[0].setpoint)
+
+
+def _alone(turn: Turn) -> Refusal | None:
+    """A schedule that is not autonomous would be paused in the next turn."""
+    lost = turn.watch.broker_lost
+    if lost is None or turn.settings.autonomous or turn.now - lost < BROKER_PATIENCE_S:
+        return None
+    return Refusal("E_STATE", f"the broker has been gone for {turn.now - lost:.0f} s and no schedule is autonomous")
 
 
 def _resume(turn: Turn, _command: Command) -> Refusal | None:
     programme = turn.programme
     if programme.file is None or programme.state not in {"paused", "running"}:
         return Refusal("E_STATE", f"no schedule is paused ({programme.state})")
-    return _blocked(turn, programme.file.steps[programme.step].setpoint)
+    return _alone(turn) or _blocked(turn, programme.file.steps[programme.step].setpoint)
 
 
 def _single(turn: Turn, command: Command) -> Refusal | None:
@@ -243,7 +252,8 @@ def _reset(turn: Turn, command: Command) -> Refusal | None:
         return Refusal("E_NOT_CONFIRMED", "the relays do not read back as open")
     since = turn.watch.fine_since
     if since is None or turn.now - since < FINE_BEFORE_RESET_S:
-        ids = (*(trip.id for trip in turn.facts.trips), *turn.facts.unknown)
+        pressed = ("estop",) if turn.inputs.estop else ()
+        ids = (*pressed, *(trip.id for trip in turn.facts.trips), *turn.facts.unknown)
         left = "" if since is None else f"; {FINE_BEFORE_RESET_S - (turn.now - since):.0f} s to go"
         return Refusal("E_DANGER", f"every rule must be fine for {FINE_BEFORE_RESET_S:.0f} s{left}", ids)
     return None

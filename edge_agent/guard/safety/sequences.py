@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from edge_agent.guard.model import RELAYS, Level, Output, State
+from edge_agent.guard.model import RELAYS, Level, Mode, Output, State
 from edge_agent.guard.safety.interface import Settings
 from edge_agent.guard.safety.state import LinkWatch
-from edge_agent.guard.safety.turn import Turn
+from edge_agent.guard.safety.turn import CONNECTED, ZERO_TOLERANCE, Turn
 
 MAIN = Output.RELAY1 | Output.RELAY2
 MINUS_AND_PRECHARGE = Output.RELAY2 | Output.RELAY3
+_ALL_THREE = MAIN | Output.RELAY3
 
 WELD_DWELL_S = 0.5
 HELD_S = 0.3
@@ -22,6 +23,7 @@ BETWEEN_MAINS_S = 0.1
 RESENDS = 3
 CALM_SAMPLES = 2
 CALM_SPACING_S = 0.1
+REST_A = 2.0
 WELD_WATCH_S = 10.0
 V1_EXTRA_S = 6.0
 FIRST_LINE_S = 4.0
@@ -77,7 +79,7 @@ def _ready_to_close(turn: Turn) -> bool:
     vault, facts = turn.vault, turn.facts
     if vault.written < vault.ticket or not vault.record.armed:
         return False
-    if not turn.all_open() or (turn.reads_back and not facts.board.armed):
+    if not turn.all_open() or (turn.reads_back and not facts.board.armed) or not turn.inverter_zero():
         return False
     if not turn.knows_link:
         return True
@@ -90,6 +92,8 @@ def _not_ready(turn: Turn) -> None:
         fail_connecting(turn, "E_LINK_LIVE", f"link still at {link.value:.0f} V, at most {live_v(turn):.0f} V to close")
     elif turn.vault.written < turn.vault.ticket:
         fail_connecting(turn, "E_STATE", "the mark that contactors may be closed could not be written")
+    elif not turn.inverter_zero():
+        fail_connecting(turn, "E_NOT_CONFIRMED", "the inverter does not read back off")
     else:
         fail_connecting(turn, "E_NOT_CONFIRMED", "the board did not arm its relays with all of them open")
 
@@ -132,11 +136,27 @@ def _unconfirmed(turn: Turn) -> None:
     fail_connecting(turn, "E_NOT_CONFIRMED", reason, ("relays.unconfirmed", Level.CRITICAL))
 
 
+def near_v(pack_v: float) -> float:
+    """Closer to the pack's voltage than this the link is charged."""
+    return max(5.0, 0.015 * pack_v)
+
+
+def _fell_away(turn: Turn) -> bool:
+    """The order for relay 1 may wait on its way; a link that lost its charge meanwhile must not meet it."""
+    link, pack_v = turn.facts.link, turn.facts.pack_v
+    if link is None or pack_v is None or abs(link.value - pack_v) < 2.0 * near_v(pack_v):
+        return False
+    if turn.confirmed(_ALL_THREE):
+        return False
+    _precharge_late(turn)
+    return True
+
+
 def _precharged(turn: Turn) -> bool:
     link, pack_v, current = turn.facts.link, turn.facts.pack_v, turn.facts.current
     if not turn.confirmed(MINUS_AND_PRECHARGE) or link is None or pack_v is None or link.t <= turn.outputs.changed:
         return False
-    near = abs(link.value - pack_v) < max(5.0, 0.015 * pack_v)
+    near = abs(link.value - pack_v) < near_v(pack_v)
     if not near or current is None or abs(current.value) >= turn.small_a:
         turn.phase = replace(turn.phase, held_since=None)
         return False
@@ -185,7 +205,7 @@ _WELD_CHECK = (
     _row("weld_done", Output.NONE),
 )
 _MINUS = _row("minus", Output.RELAY2)
-_PLUS = _row("plus", MAIN | Output.RELAY3)
+_PLUS = _row("plus", _ALL_THREE)
 _MAINS = _row("mains", MAIN)
 _CONTACTOR: dict[tuple[bool, str], tuple[Step, ...]] = {}
 for _link in (True, False):
@@ -199,7 +219,7 @@ _CONTACTOR[True, "measured"] = (
     Step("rest", Output.NONE, RETRY_REST_S + 5.0, _rested, _unconfirmed, never),
     _MINUS,
     Step("precharge", MINUS_AND_PRECHARGE, 5.0, _precharged, _precharge_late, never),
-    _PLUS, _MAINS,
+    _PLUS._replace(trouble=_fell_away), _MAINS,
 )  # fmt: skip
 
 
@@ -212,35 +232,53 @@ def connecting(settings: Settings) -> tuple[Step, ...]:
 
 
 def count_calm(turn: Turn) -> None:
-    """Count consecutive new samples of small current, taken after zero was read back and well apart.
-
-    The inverter falls fast: two samples CALM_SPACING_S apart that are both below 4σ leave no real current.
-    """
+    """Count consecutive new samples of small current, well apart; the run begins anew when the inverter reads back zero."""
     phase, current = turn.phase, turn.facts.current
     if current is None or current.seq == phase.calm_seq:
         return
-    small = turn.inverter_zero() and current.t > turn.drive.changed and abs(current.value) < turn.small_a
-    if not small:
+    zero = turn.inverter_zero()
+    if current.t <= turn.drive.changed or abs(current.value) >= turn.small_a:
         turn.phase = replace(phase, calm=0, calm_seq=current.seq)
-    elif phase.calm == 0:
-        turn.phase = replace(phase, calm=1, calm_seq=current.seq, calm_t=current.t)
+    elif phase.calm == 0 or zero != phase.calm_zero:
+        turn.phase = replace(
+            phase, calm=1, calm_seq=current.seq, calm_t=current.t, calm_sum=current.value, calm_zero=zero
+        )
     elif current.t - phase.calm_t >= CALM_SPACING_S:
-        turn.phase = replace(phase, calm=phase.calm + 1, calm_seq=current.seq)
+        turn.phase = replace(phase, calm=phase.calm + 1, calm_seq=current.seq, calm_sum=phase.calm_sum + current.value)
+
+
+def rested(turn: Turn) -> bool:
+    """The samples show no current: each below 4σ, and their mean nearer to nothing than to 4σ."""
+    phase = turn.phase
+    return phase.calm >= CALM_SAMPLES and abs(phase.calm_sum / phase.calm) < max(REST_A, turn.small_a / 2.0)
 
 
 def calm(turn: Turn) -> bool:
-    """No current flows: measured, or there is no inverter that could drive one."""
+    """No current flows: measured while the inverter reads back zero, or there is no inverter that could drive one."""
     count_calm(turn)
-    return turn.settings.inverter is None or turn.phase.calm >= CALM_SAMPLES
+    return turn.settings.inverter is None or (turn.phase.calm_zero and rested(turn))
+
+
+def loaded(turn: Turn) -> bool:
+    """T_wait is over: whether the circuit carries a current, or nothing says that it does not.
+
+    A mode that is only late to read back is no load when the samples show none; a setpoint that still reads back is.
+    """
+    seen = turn.facts.inverter
+    if turn.settings.inverter is None:
+        return False
+    drives = seen.mode != Mode.OFF and abs(seen.setpoint or 0.0) >= ZERO_TOLERANCE
+    return drives or "inverter.stale" in turn.facts.unknown or not rested(turn)
 
 
 def _zero_and_calm(turn: Turn) -> bool:
     return not turn.outputs.mask & RELAYS or turn.all_open() or calm(turn)
 
 
-def _under_load(turn: Turn) -> None:
-    """T_wait is over: open all the same, and say that it was, or may have been, under load."""
-    turn.latch("relays.opened_under_load", Level.CRITICAL)
+def _waited(turn: Turn) -> None:
+    """T_wait is over: open all the same, and say when it was, or may have been, under load."""
+    if loaded(turn):
+        turn.latch("relays.opened_under_load", Level.CRITICAL)
     turn.go(turn.phase.step + 1)
     watch_link(turn)
 
@@ -279,10 +317,9 @@ def judge_link_watch(turn: Turn) -> None:
         return
     if link is not None and link.t > watch.opened and link.value <= watch.below_v:
         turn.watch = replace(turn.watch, link=None)
-    elif turn.now > watch.until:
+    elif turn.now > watch.until and link is not None:  # a link that cannot be seen is watched until it can
         turn.watch = replace(turn.watch, link=None)
-        if link is not None:
-            turn.shut(("the link stays up after opening",), (("relays.weld_main", Level.CRITICAL),))
+        turn.shut(("the link stays up after opening",), (("relays.weld_main", Level.CRITICAL),))
 
 
 def _not_verified(turn: Turn) -> None:
@@ -307,8 +344,8 @@ def finish_stopping(turn: Turn) -> None:
 
 
 STOPPING = (
-    Step("zero", None, 0.0, _zero_and_calm, _under_load, never),
-    Step("open_plus", Output.RELAY2, 1.0, _mains_apart, _under_load, never),
+    Step("zero", None, 0.0, _zero_and_calm, _waited, never),
+    Step("open_plus", Output.RELAY2, 1.0, _mains_apart, _waited, never),
     Step("open_minus", Output.NONE, 1.0, _verified, _not_verified, never),
 )
 """`relays` of `open_plus` is a mask on what is closed. The limit of `zero` is [safety] wait_s."""
@@ -324,7 +361,7 @@ def stopping(turn: Turn) -> None:
         turn.go(1)
         watch_link(turn)
     elif turn.now - turn.phase.since > turn.settings.wait_s:
-        _under_load(turn)
+        _waited(turn)
 
 
 def relays_wanted(turn: Turn) -> Output:
@@ -333,5 +370,8 @@ def relays_wanted(turn: Turn) -> Output:
         wanted = connecting(turn.settings)[turn.phase.step].relays
         return Output.NONE if wanted is None else wanted
     closed = turn.outputs.mask & RELAYS
+    pins = turn.facts.board.pins
+    if turn.phase.origin not in CONNECTED and pins is not None:
+        closed &= pins  # a relay that was ordered and not seen closed yet must not close now
     wanted = STOPPING[turn.phase.step].relays
     return closed if wanted is None else closed & wanted

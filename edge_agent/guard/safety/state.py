@@ -26,7 +26,8 @@ class Phase:
         step, step_since, tries: row of the sequence table, when it began, how often something was tried again.
         why: what led here (ids or sentences); in HOLD what is waited for.
         mark_v: link voltage when the step began. `held_since`: since when the step's condition has held.
-        calm, calm_seq, calm_t: consecutive samples of small current so far, the last one's number, the first one's time.
+        calm, calm_seq, calm_t, calm_sum, calm_zero: the run of consecutive samples of small current so far: how many, the last
+            one's number, the first one's time, their sum, whether the inverter read back zero all the while.
     """
 
     state: State
@@ -41,6 +42,8 @@ class Phase:
     calm: int = 0
     calm_seq: int = -1
     calm_t: float = NEVER
+    calm_sum: float = 0.0
+    calm_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)

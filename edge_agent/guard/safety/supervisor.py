@@ -10,7 +10,7 @@ from edge_agent.guard.safety import drive, outputs, waiting
 from edge_agent.guard.safety.commands import obey
 from edge_agent.guard.safety.interface import Durable, Settings
 from edge_agent.guard.safety.schedule import aborted, paused
-from edge_agent.guard.safety.sequences import calm, connecting, stopping, walk, watch_link
+from edge_agent.guard.safety.sequences import calm, connecting, loaded, stopping, walk, watch_link
 from edge_agent.guard.safety.state import NEVER, Latch, Outputs, Phase, Supervisor, Vault
 from edge_agent.guard.safety.turn import Decision, StepInputs, Turn
 from edge_agent.guard.safety.watching import notice
@@ -58,7 +58,8 @@ def _boot(turn: Turn) -> None:
     if not quiet and not over:
         return
     current = turn.facts.current
-    if not quiet and current is not None and abs(current.value) >= turn.small_a:
+    flows = current is not None and abs(current.value) >= turn.small_a
+    if not quiet and loaded(turn) and (flows or turn.vault.record.armed):
         turn.latch("relays.opened_under_load", Level.CRITICAL)
     turn.enter(State.STOPPING, why=("boot",), step=OPEN_PLUS)
     watch_link(turn)

@@ -82,7 +82,15 @@ def _overrun(turn: Turn) -> None:
         return
     if gap_s > too_late_s or len(recent) >= MANY_OVERRUNS:
         step = OPEN_AT_ONCE if gap_s > BEYOND_TIMERS_S else 0
+        if step and turn.outputs.mask & RELAYS and _may_flow(turn):
+            turn.latch("relays.opened_under_load", Level.CRITICAL)
         turn.shut((f"no turn for {gap_s:.2f} s",), (("guard.overrun", Level.FAULT),), step=step)
+
+
+def _may_flow(turn: Turn) -> bool:
+    """Whether a current is measured, or nothing is."""
+    current = turn.facts.current
+    return turn.settings.inverter is not None and (current is None or abs(current.value) >= turn.small_a)
 
 
 def _estop(turn: Turn) -> None:
@@ -96,12 +104,14 @@ def _board(turn: Turn) -> None:
     if turn.settings.arduino is None:
         return
     closed = bool(outputs.mask & RELAYS)
+    # a board that says it has opened but shows closed pins carries current still: then zero comes first, as always
+    at_once = 0 if facts.pins is not None and facts.pins & RELAYS else OPEN_AT_ONCE
     if facts.boot != outputs.boot:
         if closed and outputs.boot:
-            turn.shut(("the board was reset",), (("arduino.reset", Level.CRITICAL),), step=OPEN_AT_ONCE)
+            turn.shut(("the board was reset",), (("arduino.reset", Level.CRITICAL),), step=at_once)
         turn.outputs = outputs = replace(outputs, boot=facts.boot)
     if closed and facts.held and facts.t > outputs.changed:
-        turn.shut(("the board's dead-man has opened",), (("arduino.deadman", Level.CRITICAL),), step=OPEN_AT_ONCE)
+        turn.shut(("the board's dead-man has opened",), (("arduino.deadman", Level.CRITICAL),), step=at_once)
     if turn.reads_back and turn.state in ENERGISED and turn.now - facts.t > BOARD_LOST_S:
         turn.shut(("the board is silent",), (("arduino.lost", Level.CRITICAL),), step=OPEN_AT_ONCE)
     _pins(turn, closed=closed)
@@ -134,7 +144,7 @@ def _dangers(turn: Turn) -> None:
     trips = turn.facts.trips
     if trips:
         turn.shut((trip.id for trip in trips), trips)
-    fine = not trips and not turn.facts.unknown
+    fine = not trips and not turn.facts.unknown and not turn.inputs.estop
     if not fine and turn.watch.fine_since is not None:
         turn.watch = replace(turn.watch, fine_since=None)
     elif fine and turn.watch.fine_since is None:

@@ -296,7 +296,9 @@ def test_a_schedule_is_read_outside_the_loop_and_a_wrong_one_is_said_with_its_li
 
 def test_the_board_may_be_opened_once_the_current_is_small_or_the_time_is_over() -> None:
     given: list[float] = []
-    permit = BoardPermit(lambda: given.append(1.0), inverter=True, noise_a=1.4, wait_s=2.5, now=100.0)
+    permit = BoardPermit(
+        lambda *, allowed=True: given.append(float(allowed)), inverter=True, noise_a=1.4, wait_s=2.5, now=100.0
+    )
     index = 7  # current in the inverter's list
     values = [0.0] * 23
     values[index] = 40.0
@@ -313,12 +315,36 @@ def test_the_board_may_be_opened_once_the_current_is_small_or_the_time_is_over()
 
 def test_the_board_may_be_opened_at_once_without_an_inverter_and_after_waiting_with_a_dead_one() -> None:
     given: list[str] = []
-    BoardPermit(lambda: given.append("none"), inverter=False, noise_a=1.4, wait_s=2.5, now=5.0).at(5.0)
-    dead = BoardPermit(lambda: given.append("dead"), inverter=True, noise_a=1.4, wait_s=2.5, now=5.0)
+    BoardPermit(
+        lambda *, allowed=True: given.append(f"none {allowed}"), inverter=False, noise_a=1.4, wait_s=2.5, now=5.0
+    ).at(5.0)
+    dead = BoardPermit(
+        lambda *, allowed=True: given.append(f"dead {allowed}"), inverter=True, noise_a=1.4, wait_s=2.5, now=5.0
+    )
     dead.at(7.4)
-    assert given == ["none"]
+    assert given == ["none True"]
     dead.at(7.5)
-    assert given == ["none", "dead"]
+    assert given == ["none True", "dead True"]
+
+
+def test_a_lost_board_is_opened_again_only_without_current_or_after_waiting_for_zero() -> None:
+    given: list[bool] = []
+    permit = BoardPermit(
+        lambda *, allowed=True: given.append(allowed), inverter=True, noise_a=1.4, wait_s=2.5, now=100.0
+    )
+    values = [0.0] * 23
+    calm = Reading("inverter", "poll", 100.1, tuple(values), tuple(values))
+    loaded = calm._replace(values=(*values[:7], 40.0, *values[8:]))
+    permit.see([calm])
+    permit.see([NoData("arduino", "", 200.0, "lost", "unplugged"), loaded])
+    permit.see([NoData("arduino", "", 200.5, "absent", "no such port")])
+    permit.at(203.4)
+    assert given == [True, False]
+    permit.see([calm])
+    assert given == [True, False, True]
+    permit.see([NoData("arduino", "", 300.0, "lost", "unplugged"), loaded])
+    permit.at(303.5)
+    assert given[3:] == [False, True]
 
 
 def test_an_emergency_stop_that_cannot_be_read_counts_as_pressed() -> None:
