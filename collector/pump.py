@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _OVERHEAD_BYTES = 200
 _IDLE_S = 0.5
+_CALM_S = 30.0
+"""Dropping is said for so long after the last message that found no room."""
 _POISON_LOG_S = 10.0
 
 
@@ -65,6 +67,7 @@ class Pump:
         self._poison: list[SetAside] = []
         self._bytes_in = 0
         self._bytes_out = 0
+        self._dropped_at_s = -_CALM_S
         self._counts: Counter[str] = Counter()
         self._poison_said_s = -_POISON_LOG_S
         self._stopping = threading.Event()
@@ -83,6 +86,7 @@ class Pump:
         self._counts["received"] += 1
         if self._bytes_in - self._bytes_out + size > self._limits.queue_bytes:
             self._counts["dropped"] += 1
+            self._dropped_at_s = time.monotonic()
             return
         self._bytes_in += size
         self._queue.put(message)
@@ -96,7 +100,9 @@ class Pump:
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be stored at this moment, "" when it can."""
+        """Why not everything can be stored at this moment, "" when it can."""
+        if not self._storer.trouble and time.monotonic() - self._dropped_at_s < _CALM_S:
+            return "more messages come than the store takes: some were dropped, their nodes send them again"
         return self._storer.trouble
 
     def health(self) -> dict[str, object]:

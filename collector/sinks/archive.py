@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 MB = 1_000_000
 _SELECT = "SELECT payload FROM message WHERE spool=? AND lane=? AND seq=? AND site=? AND node=?"
 _INSERT = "INSERT OR IGNORE INTO message VALUES (?,?,?,?,?,?,?,?,?,?)"
+_ASIDE_PART = 10
+"""What is set aside may fill one part in so many of the cap: rubbish must not push the records out. The oldest goes."""
+_ASIDE_BYTES = "SELECT total(length(payload)) FROM quarantine"
+_DROP_ASIDE = "DELETE FROM quarantine WHERE rowid IN (SELECT rowid FROM quarantine ORDER BY since, rowid LIMIT 10)"
 _DROP_AT_ONCE = 500
 _DROP_ROUNDS = 200
 _LANES = ("tele", "event")
@@ -37,8 +41,12 @@ class ArchiveSink:
         self._max_bytes = int(max_mb * MB)
         self._connection: sqlite3.Connection | None = None
         self._counts: dict[str, float] = dict.fromkeys(
-            ("tele_rows", "events", "duplicates", "set_aside", "dropped_rows", "dropped_events", "files_set_aside"), 0
-        )
+            (
+                "tele_rows", "events", "duplicates", "set_aside", "aside_dropped", "dropped_rows", "dropped_events",
+                "files_set_aside",
+            ),
+            0,
+        )  # fmt: skip
 
     def prepare(self, record: Record) -> Record:
         """With its payload compressed."""
@@ -141,6 +149,8 @@ class ArchiveSink:
         since = time.time_ns() // 1000
         rows = [(*one.identity, one.reason, since, zlib.compress(one.payload, 1), one.source) for one in messages]
         connection.executemany("INSERT OR IGNORE INTO quarantine VALUES (?,?,?,?,?,?,?,?,?)", rows)
+        while connection.execute(_ASIDE_BYTES).fetchone()[0] > self._max_bytes // _ASIDE_PART:
+            self._counts["aside_dropped"] += connection.execute(_DROP_ASIDE).rowcount
 
     def _keep_below_cap(self, connection: sqlite3.Connection) -> None:
         """Free as much as the cap asks for, a bounded piece a batch so that no batch waits long."""

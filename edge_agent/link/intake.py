@@ -157,6 +157,7 @@ class Intake:
         if not isinstance(kind, str) or not _KIND.match(kind):
             raise WireError(f"event without a kind: {str(kind)[:40]!r}")
         if kind == "gap":
+            self.counts["guard_gaps"] += 1
             self._explained(event.body.get("from"), event.body.get("to"))
         self.events.append(NumberedEvent(event.number, event.mono_us, kind, event.body))
 

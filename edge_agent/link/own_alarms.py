@@ -27,6 +27,7 @@ WATCHES = (
     ),
     Watch("link.spool_full", "messages_dropped", "the spool is full: the oldest telemetry is given up"),
     Watch("link.recorder_behind", "packets_postponed", "the disk is too slow: guard keeps its records meanwhile"),
+    Watch("link.guard_dropped", "guard_gaps", "guard had to drop records: link took none for too long"),
     Watch("link.events_lost", "own_events_lost", "link's own events could not be kept"),
     Watch("link.commands_dropped", "commands_dropped", "more commands come than can be judged"),
     Watch("link.receipts_dropped", "receipts_dropped", "more receipts come than can be taken"),

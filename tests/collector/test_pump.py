@@ -178,6 +178,7 @@ def test_messages_beyond_the_queue_are_counted_not_receipted_and_taken_when_sent
     dropped = pump.health()["dropped"]
     assert isinstance(dropped, int)
     assert 90 < dropped < 100
+    assert "dropped" in pump.trouble
     pump.start()
     wait_until(lambda: len(published.released()) == 100 - dropped, 5.0, "receipts of what was taken")
     for seq in range(101 - dropped, 101):

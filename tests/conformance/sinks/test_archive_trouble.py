@@ -6,6 +6,7 @@ import sqlite3
 import zlib
 from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import orjson
 import pytest
@@ -132,3 +133,20 @@ def test_on_a_full_disk_nothing_is_called_stored_and_all_is_once_there_is_room(
         small_disk.empty()
         assert len(sink.write(waiting).stored) == len(sink.write(sent).stored) == 100
         assert sink.counters()["tele_rows"] == 200 * 500
+
+
+def test_rubbish_that_is_set_aside_fills_a_tenth_of_the_archive_at_most(
+    tmp_path: Path, archive_messages: Messages
+) -> None:
+    record = archive_messages.telemetry()
+    payloads = [Random(seq).randbytes(2000) for seq in range(1000)]
+    with closing(ArchiveSink(tmp_path, max_mb=2.0)) as sink:
+        assert len(sink.write([record]).stored) == 1
+        for seq, payload in enumerate(payloads):
+            sink.set_aside([SetAside(record.identity._replace(seq=seq), "rubbish", payload)])
+        counters = sink.counters()
+    ((kept, size),) = rows_of(tmp_path, "SELECT COUNT(*), SUM(length(payload)) FROM quarantine")
+    assert kept + counters["aside_dropped"] == 1000
+    assert 0 < size <= 200_000
+    assert rows_of(tmp_path, "SELECT MAX(seq) FROM quarantine") == [(999,)]
+    assert counters["tele_rows"] == record.rows
