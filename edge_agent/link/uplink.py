@@ -30,6 +30,8 @@ _TRIPS = 3.0
 """The first resend comes after so many times what receipts took lately, at least `FIRST_RESEND_S`."""
 _CALMING = 0.05
 """How much of a shorter trip is believed at once; a longer one is believed wholly."""
+_SILENCE_S = 5.0
+"""The first receipt after so long a silence: a collector is back, and what was sent meanwhile is due again at once."""
 MAX_RECEIPT_BYTES = 64 * 1024
 
 Fetched = tuple[int, str, bytes]
@@ -73,6 +75,7 @@ class Uplink:
         self._collectors: dict[str, str] = {}
         self._fresh: deque[int] = deque(maxlen=_FRESH)
         self._trip_s = 0.0
+        self._receipted_at: float | None = None
         self.has_more = False
         self.counts: Counter[str] = Counter()
 
@@ -193,6 +196,10 @@ class Uplink:
                 took_s = now - sent.first_at
                 self._trip_s = max(took_s, self._trip_s + _CALMING * (took_s - self._trip_s))
             self._forget(release.lane, seq)
+        # a locked broker lets an agent read nothing of a collector but its receipts
+        if self._receipted_at is not None and now - self._receipted_at > _SILENCE_S:
+            self._all_due(now)
+        self._receipted_at = now
 
     def _parse(self, payload: bytes, *, retained: bool) -> Receipt | None:
         if retained or len(payload) > MAX_RECEIPT_BYTES:

@@ -159,7 +159,7 @@ def test_whatever_pip_installs_is_locked_by_hash_or_built_here() -> None:
     installs = re.findall(r"pip install ([^&\\\n]*)", DOCKERFILE)
 
     assert len(installs) == 7
-    assert all("--require-hashes" in one or "--no-deps /tmp/wheels/*.whl" in one for one in installs)
+    assert all("--require-hashes" in one or "--no-deps /build/wheels/*.whl" in one for one in installs)
 
 
 @pytest.mark.parametrize("name", ["init", "collector", "influxdb", "grafana", "demo"])

@@ -141,6 +141,23 @@ def test_a_collector_that_has_just_come_gets_what_it_missed_at_once_but_not_at_e
         assert bool(store.send(1.0)) is resent, payload
 
 
+def test_the_first_receipt_after_a_silence_makes_all_that_was_sent_meanwhile_due_at_once() -> None:
+    """As where the broker's rules keep the collectors' status from an agent."""
+    store = Store(tele=20)
+    store.send(0.0)
+    store.receive(ranges=[[1, 1]])
+    now = 0.0
+    for now in (3.0, 8.0, 17.0, 34.0, 67.0, 128.0):  # nobody is there: the delay has grown to a minute
+        store.send(now)
+    store.now = now + 10.0
+    store.receive(ranges=[[2, 2]])
+
+    assert store.send(store.now) == [("tele", seq) for seq in range(3, 21)]
+    store.now += 1.0
+    store.receive(ranges=[[3, 4]])
+    assert store.send(store.now) == []
+
+
 def test_receipts_may_have_holes_and_come_in_any_order() -> None:
     store = Store(tele=10)
     store.send(0.0)
