@@ -20,8 +20,8 @@ SUFFIX = "_1m"
 MINUTE_US = 60_000_000
 MINUTE_NS = 60_000_000_000
 SOURCES = ("module", "inverter", "arduino")
-SPAN_MINUTES = 60
-"""So many minutes are asked for at once."""
+SPAN_MINUTES = 10
+"""So many minutes are asked for at once: of a full bus about a second of work for the engine."""
 REDUCERS = ("min", "mean", "max")
 _RANDOM_BITS = 52
 _NEAR_US = 10 * MINUTE_US
@@ -101,10 +101,10 @@ def read_marks(answer: Sequence[Series]) -> Marks:
 def spans(due: Marks) -> Iterator[Span]:
     """The due minutes in few spans, none longer than `SPAN_MINUTES`."""
     span_ns = SPAN_MINUTES * MINUTE_NS
-    hours: dict[tuple[str, int], Marks] = {}
+    parts: dict[tuple[str, int], Marks] = {}
     for minute, stored in due.items():
-        hours.setdefault((minute.measurement, minute.start_ns // span_ns), {})[minute] = stored
-    for (measurement, _), part in sorted(hours.items()):
+        parts.setdefault((minute.measurement, minute.start_ns // span_ns), {})[minute] = stored
+    for (measurement, _), part in sorted(parts.items()):
         starts = [minute.start_ns for minute in part]
         yield Span(measurement, min(starts), max(starts) + MINUTE_NS, part)
 

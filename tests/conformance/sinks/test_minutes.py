@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from bench.influx_front import Fault
@@ -16,8 +20,10 @@ from collector.ingest import Record
 from collector.sinks.influx import InfluxSettings, InfluxSink
 from collector.sinks.influx_points import InfluxPoints
 from collector.sinks.ports import StoreUnavailable
+from shared.messages import Receipt
+from shared.mqtt import BrokerSettings, Message, Mqtt
 from tests.conformance.sinks.conftest import EXTERNAL, InfluxSubject, Messages
-from tests.conftest import WaitUntil
+from tests.conftest import Broker, WaitUntil
 
 pytestmark = pytest.mark.skipif(bool(EXTERNAL), reason="the front's own tokens are needed")
 PASS_S = 0.05
@@ -197,6 +203,79 @@ def _deliver(settings: InfluxSettings, batches: list[list[Record]]) -> None:
             else:
                 break
     sink.close()
+
+
+def test_a_collector_that_is_killed_again_and_again_leaves_every_minute_right(
+    influx: InfluxSubject, broker: Broker, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """The real process, SIGKILL between any two steps; what has no receipt is sent again, as link does."""
+    messages = [(seq, _message(seq)) for seq in range(1, 91)]
+    node = _Node(broker.port, influx.name)
+    process = _start_collector(influx, broker.port, tmp_path)
+    try:
+        for upto in (30, 60, 90):
+            wait_until(lambda: node.status() == "online", 15.0, "the collector to be online")
+            node.send(messages[:upto])
+            process.kill()
+            process.wait(10.0)
+            wait_until(lambda: node.status() == "offline", 10.0, "the last will")
+            process = _start_collector(influx, broker.port, tmp_path)
+        wait_until(lambda: node.status() == "online", 15.0, "the collector to be online")
+        wait_until(lambda: node.send(messages) or node.released >= {seq for seq, _ in messages}, 20.0, "every receipt")
+        wait_until(lambda: not unfinished(influx), 60.0, "every minute to be made")
+        assert right(influx, "inverter")
+        assert len(minutes_of(influx, "inverter")) == 4
+    finally:
+        process.kill()
+        process.wait(10.0)
+        node.mqtt.stop()
+
+
+class _Node:
+    """A node's link as far as a collector can tell."""
+
+    def __init__(self, port: int, name: str) -> None:
+        self.released: set[int] = set()
+        self._root, self._status = f"cellguard/v1/lab/{name}", ""
+        said = [(f"{self._root}/receipt", 1), ("cellguard/v1/lab/collector/pc-7/status", 1)]
+        self.mqtt = Mqtt(BrokerSettings("127.0.0.1", port, "a-node"), subscriptions=said, on_message=self._hear)
+        self.mqtt.start()
+
+    def status(self) -> str:
+        return self._status
+
+    def send(self, messages: list[tuple[int, bytes]]) -> None:
+        for seq, payload in messages:
+            if seq not in self.released:
+                self.mqtt.publish(f"{self._root}/tele/inverter", payload)
+
+    def _hear(self, message: Message) -> None:
+        if message.topic.endswith("/status"):
+            self._status = orjson.loads(message.payload)["state"]
+            return
+        for first, last in Receipt.model_validate_json(message.payload).ranges:
+            self.released |= set(range(first, last + 1))
+
+
+def _message(seq: int) -> bytes:
+    body = {
+        "spool": "a1b2c3d4", "lane": "tele", "seq": seq, "t0": 1_795_345_560_000_000 + seq * 2_000_000, "t": [0, 500_000],
+        "v": {"power": [float(seq), seq / 3]}, "bad": {},
+    }  # fmt: skip
+    return orjson.dumps(body)
+
+
+def _start_collector(influx: InfluxSubject, port: int, folder: Path) -> subprocess.Popen[bytes]:
+    assert influx.front is not None
+    for name, token in (("token", influx.front.token), ("read-token", influx.front.read_token)):
+        (folder / name).write_text(token)
+    (folder / "collector.toml").write_text(
+        f'[collector]\nname = "pc-7"\nbatch_wait_s = 0.05\n[mqtt]\nport = {port}\n[store]\nkind = "influx"\n'
+        f'[influx]\nurl = "{influx.settings.url}"\norg = "{influx.settings.org}"\nbucket = "{influx.settings.bucket}"\n'
+        'token_file = "token"\nread_token_file = "read-token"\n'
+    )
+    command = [sys.executable, "-m", "cellguard", "collector", "run", "--config", str(folder / "collector.toml")]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
 def test_without_the_right_to_read_states_are_stored_and_health_says_why_there_are_no_minutes(
