@@ -81,10 +81,12 @@ def _broker(settings: EdgeConfig | None, where: Where) -> tuple[Where, bool]:
     given = click.get_current_context().get_parameter_source("mqtt")
     if settings is None or given is click.core.ParameterSource.COMMANDLINE or "CELLGUARD_MQTT" in os.environ:
         return where, True
+    from edge_agent.link.main import broker_settings
+
     mqtt, node = settings.mqtt, settings.node
-    broker = replace(where.broker, host=mqtt.host, port=mqtt.port)
+    broker = replace(broker_settings(settings), client_id=where.broker.client_id)
     own = Where(broker, where.site or node.site, where.node or node.name)
-    # with the link's name and certificate this would be a second session of the link, and end the first
+    # with the link's certificate this would be a second session of the link and end the first; its rights hear nothing anyhow
     return own, mqtt.tls is None and mqtt.username is None
 
 

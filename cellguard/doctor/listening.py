@@ -18,6 +18,7 @@ from shared.signals import INVERTER
 
 if TYPE_CHECKING:
     from edge_agent.config import EdgeConfig
+    from shared.broker import BrokerSettings
 
 ANSWER_S = 5.0
 ASK_EVERY_S = 0.1
@@ -76,14 +77,40 @@ def _client(ears: Ears) -> Heard:
 
 
 def _visitor(ears: Ears) -> Heard:
-    """Only knock: does anybody take connections at that address?"""
+    """Knock with what the link has: is anybody there, does each trust the other, does the password hold?"""
+    from shared.errors import CellguardError
+
     broker = ears.where.broker
     try:
-        socket.create_connection((broker.host, broker.port), CONNECT_S).close()
-    except OSError as error:
-        why = f"{broker.host}:{broker.port} takes no connection: {error.strerror or error}"
-        return Heard(time.monotonic(), why, CREDENTIALS)
+        if broker.username is not None:
+            _log_in(broker)
+        else:
+            _shake_hands(broker)
+    except CellguardError as error:
+        return Heard(time.monotonic(), str(error), CREDENTIALS)
     return Heard(time.monotonic(), deaf=CREDENTIALS)
+
+
+def _log_in(broker: BrokerSettings) -> None:
+    """With the link's password and a client id of our own: both sessions live side by side."""
+    from cellguard.listener import Listener
+
+    with Listener(broker, ()):
+        return
+
+
+def _shake_hands(broker: BrokerSettings) -> None:
+    """TLS alone, without a session: the certificate would end the link's. Raises Unavailable or ConfigError."""
+    from shared import connection_reasons
+    from shared.errors import Unavailable
+
+    tls = broker.tls_context()
+    try:
+        with socket.create_connection((broker.host, broker.port), CONNECT_S) as plain:
+            if tls is not None:
+                tls.wrap_socket(plain, server_hostname=broker.host).close()
+    except OSError as error:
+        raise Unavailable(connection_reasons.of_error(error, broker.host, broker.port)) from error
 
 
 def ask_guard(ears: Ears, tell: Tell) -> GuardWords:

@@ -16,7 +16,10 @@ CLOCK_APART_S = 5.0
 def broker(patient: Patient) -> Finding:
     """Whether anybody answers at the broker's address."""
     if patient.trouble:
-        return fault(patient.trouble, "start the broker: `systemctl status mosquitto`, or `cellguard demo`")
+        return fault(
+            patient.trouble,
+            "put right what it says; is the broker running? `systemctl status mosquitto`, or `cellguard demo`",
+        )
     return ok(f"{patient.broker} answers")
 
 

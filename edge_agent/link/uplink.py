@@ -196,8 +196,9 @@ class Uplink:
                 took_s = now - sent.first_at
                 self._trip_s = max(took_s, self._trip_s + _CALMING * (took_s - self._trip_s))
             self._forget(release.lane, seq)
-        # a locked broker lets an agent read nothing of a collector but its receipts
-        if self._receipted_at is not None and now - self._receipted_at > _SILENCE_S:
+        # a locked broker lets an agent read nothing of a collector but its receipts; on a slow link they are rare anyhow
+        silence_s = max(_SILENCE_S, 2 * self.first_resend_s)
+        if self._receipted_at is not None and now - self._receipted_at > silence_s:
             self._all_due(now)
         self._receipted_at = now
 

@@ -158,6 +158,20 @@ def test_the_first_receipt_after_a_silence_makes_all_that_was_sent_meanwhile_due
     assert store.send(store.now) == []
 
 
+def test_where_receipts_are_always_slow_each_of_them_causes_no_copies() -> None:
+    store = Store(tele=12)
+    for number in range(1, 7):
+        store.now = number * 10.0
+        store.send(store.now, room=1)  # one at a time, its receipt 9 s later
+        store.now += 9.0
+        store.receive(ranges=[[number, number]])
+    store.send(store.now, room=6)
+    store.now += 9.0
+    store.receive(ranges=[[7, 7]])
+
+    assert store.send(store.now) == []
+
+
 def test_receipts_may_have_holes_and_come_in_any_order() -> None:
     store = Store(tele=10)
     store.send(0.0)
