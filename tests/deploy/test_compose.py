@@ -127,10 +127,11 @@ def test_each_secret_is_seen_by_those_who_need_it_alone() -> None:
     assert seen["collector"] == ["collector"]
     assert seen["influxdb"] == ["influxdb"]
     assert seen["write-token"] == ["collector", "influxdb"]
-    assert seen["read-token"] == ["grafana", "influxdb"]
+    assert seen["read-token"] == ["collector", "grafana", "influxdb"]
     assert seen["grafana"] == ["grafana"]
     assert mounts("grafana")["read-token"].endswith(":ro")
     assert mounts("collector")["write-token"].endswith(":ro")
+    assert mounts("collector")["read-token"].endswith(":ro")
 
 
 # ---- the images -----------------------------------------------------------------------------------------------------
@@ -258,7 +259,9 @@ def test_the_settings_of_collector_and_demo_name_files_that_init_makes(pc: Path)
         assert tls is not None
         assert all(path is not None and path.is_file() for path in (tls.ca, tls.cert, tls.key))
     assert (collector.mqtt.host, edge.mqtt.host) == ("mosquitto", "mosquitto")
-    assert str(collector.influx and collector.influx.token_file) == "/pc/write-token/token"
+    assert collector.influx is not None
+    assert str(collector.influx.token_file) == "/pc/write-token/token"
+    assert str(collector.influx.read_token_file) == "/pc/read-token/influx-read-token"
 
 
 FAKE_INFLUX = """\
