@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test stages test-all test-influx lint format bench chaos fuzz prove pictures firmware lock setup clean
+.PHONY: help demo test stages test-all test-influx lint format bench chaos fuzz prove pictures firmware wheelhouse lock setup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -63,6 +63,9 @@ pictures: $(STAMP)  ## draw the README's pictures from a running demo
 
 firmware:  ## build the Arduino's sketch and print its size (needs gcc-avr avr-libc arduino-core-avr)
 	@$(MAKE) --no-print-directory -C firmware
+
+wheelhouse: $(STAMP)  ## everything a Pi needs to install without a network: build/pi (aarch64, Python 3.11 and 3.13)
+	@sh deploy/wheelhouse.sh build/pi aarch64 3.11 3.13
 
 lock:  ## renew requirements/*.txt (needs uv)
 	@for extra in edge collector certs build dev; do \

@@ -15,7 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Run the whole system on a simulated rig."),
     "simulate": ("simulate", "Run only the simulated rig: battery, inverter, Arduino."),
     "rig": ("rig", "Turn the knobs of a simulated rig: values, faults."),
-    "edge": ("edge", "The agent on the Raspberry Pi: run, guard, link, check."),
+    "edge": ("edge", "The agent on the Raspberry Pi: run, guard, link, check, install."),
     "local": ("local", "The guard's own door, without broker and network: estop, open, status, commission."),
     "collector": ("collector", "The PC's side: store what arrives, send receipts."),
     "doctor": ("doctor", "Check every link of the chain; say what to do where one is broken."),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cellguard.commands.edge_install import install, uninstall
+
 if TYPE_CHECKING:
     from edge_agent.config import EdgeConfig
 
@@ -32,7 +34,11 @@ def _long_running(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group("edge")
 def command() -> None:
-    """The agent on the Raspberry Pi: run, guard, link, check."""
+    """The agent on the Raspberry Pi: run, guard, link, check, install, uninstall."""
+
+
+command.add_command(install)
+command.add_command(uninstall)
 
 
 @command.command("run")

@@ -1,4 +1,4 @@
-"""A Debian of its own under a real systemd (nspawn), with this checkout installed where the units expect it."""
+"""A bare Debian of its own under a real systemd (nspawn)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +14,9 @@ from proof import Failed, Proof, Skipped, last_lines, program
 
 PACKAGES = ("dbus", "python3", "systemd", "util-linux")
 BUILD_S, BOOT_S, ANSWER_S = 240, 30.0, 60.0
-HOME = "/opt/cellguard"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _READY = ("running", "degraded")
-_NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd=/")
+_NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root")
 
 
 class Container:
@@ -38,7 +36,9 @@ class Container:
 
     def attempt(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Exit code and output of a command."""
-        inside = [program("nsenter"), "--target", str(self._leader), *_NAMESPACES, "--", *command]
+        # nsenter looks for its --wd outside of the root, and leaves a process that is nowhere; our environment stays here
+        from_root = ["env", "-i", f"PATH={_PATH}", "sh", "-c", 'cd / && exec "$@"', "sh"]
+        inside = [program("nsenter"), "--target", str(self._leader), *_NAMESPACES, "--", *from_root, *command]
         return subprocess.run(inside, text=True, capture_output=True, timeout=ANSWER_S, check=False)
 
     def shown(self, unit: str, name: str) -> str:
@@ -76,25 +76,6 @@ def root(cache: Path, proof: Proof) -> Path:
     inside = next(made.glob("usr/bin/python3.*[0-9]")).name
     (made / "done").write_text(inside)
     return made
-
-
-def install(checkout: Path, made: Path, folder: Path) -> list[str]:
-    """The options of nspawn that put checkout, packages and a virtual environment of the container's Python below /opt/cellguard."""
-    python = (made / "done").read_text()
-    if python != f"python{sys.version_info.major}.{sys.version_info.minor}":
-        raise Skipped(f"the container has {python}, the packages here are built for {sys.version.split()[0]}")
-    venv = folder / "venv"
-    site = venv / "lib" / python / "site-packages"
-    site.mkdir(parents=True)
-    (venv / "bin").mkdir()
-    (venv / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
-    (venv / "bin" / "python3").symlink_to(f"/usr/bin/{python}")
-    command = venv / "bin" / "cellguard"
-    command.write_text(f"#!{HOME}/venv/bin/python3\nimport sys\nfrom cellguard.main import main\nsys.exit(main())\n")
-    command.chmod(0o755)
-    (site / "stage.pth").write_text(f"{HOME}/checkout\n{HOME}/packages\n")
-    bound = {checkout: "checkout", Path(sysconfig.get_path("purelib")): "packages", venv: "venv"}
-    return [f"--bind-ro={outside}:{HOME}/{inside}" for outside, inside in bound.items()]
 
 
 @contextmanager

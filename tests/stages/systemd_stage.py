@@ -1,4 +1,4 @@
-"""Stage `systemd`: the units of deploy/systemd under a real systemd, with the simulator's rig on the guard's own ports."""
+"""Stage `systemd`: cellguard installed under a real systemd, with the simulator's rig on the guard's own ports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import container
+import installing
 import judge
 from container import Container
 from proof import Proof
@@ -38,37 +39,25 @@ TIMED_OUT = 124
 
 
 def run(checkout: Path, cache: Path, proof: Proof) -> None:
-    """Boot the container, install the units as the docs say, prove each point."""
+    """Boot the container, install as the docs say, prove each point."""
     made = container.root(cache, proof)
     folder = cache / "systemd"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    with judge.judging(folder, proof) as (judged, port):
-        (folder / "edge.toml").write_text(SETTINGS.format(port=port, modules=MODULES))
-        options = [*container.install(checkout, made, folder), *_installed(checkout, folder)]
-        with container.booted(made, options, folder, proof) as inside:
-            proof.say(f"the container runs {inside.do('systemctl', '--version').splitlines()[0]}")
-            _networkd(inside, proof)
-            rig = Rig(inside, judged, port, proof)
-            _starts(rig)
-            _killed(rig)
-            _hangs(rig)
-            _link_killed(rig)
-            _journal(rig)
-            _stopped(rig)
-
-
-def _installed(checkout: Path, folder: Path) -> list[str]:
-    units = checkout / "deploy" / "systemd"
-    bound = {
-        units / f"{GUARD}.service": f"/etc/systemd/system/{GUARD}.service",
-        units / f"{LINK}.service": f"/etc/systemd/system/{LINK}.service",
-        units / "cellguard.sysusers": "/etc/sysusers.d/cellguard.conf",
-        units / "cellguard.tmpfiles": "/etc/tmpfiles.d/cellguard.conf",
-        folder / "edge.toml": "/etc/cellguard/edge.toml",
-        checkout / "deploy" / "networkd": "/etc/systemd/network",
-    }
-    return [f"--bind-ro={outside}:{inside}" for outside, inside in bound.items()]
+    options = installing.bundles(checkout, made, folder, proof)
+    with judge.judging(folder, proof) as (judged, port), container.booted(made, options, folder, proof) as inside:
+        proof.say(f"the container runs {inside.do('systemctl', '--version').splitlines()[0]}")
+        installing.first(inside, SETTINGS.format(port=port, modules=MODULES), proof)
+        _networkd(inside, proof)
+        rig = Rig(inside, judged, port, proof)
+        _starts(rig)
+        _killed(rig)
+        _hangs(rig)
+        _link_killed(rig)
+        _journal(rig)
+        _upgraded(rig)
+        _stopped(rig)
+        installing.gone(inside, proof)
 
 
 def _networkd(inside: Container, proof: Proof) -> None:
@@ -81,12 +70,9 @@ def _networkd(inside: Container, proof: Proof) -> None:
 
 def _starts(rig: Rig) -> None:
     inside, proof = rig.inside, rig.proof
-    inside.do("systemd-sysusers")
-    inside.do("systemd-tmpfiles", "--create")
-    inside.do("systemctl", "daemon-reload")
     # the simulator's ptys belong to the guard's user, as serial ports belong to the group dialout
     simulate = [
-        f"{container.HOME}/venv/bin/cellguard",
+        "/usr/local/bin/cellguard",
         "simulate",
         "--modules",
         str(MODULES),
@@ -100,8 +86,8 @@ def _starts(rig: Rig) -> None:
     )
     rig.wait(lambda: inside.path("/run/rig/control").exists(), START_S, "the simulator")
     began = time.time_ns() // 1000
-    inside.do("systemctl", "start", GUARD, LINK)
-    proof.require(inside.shown(GUARD, "ActiveState") == "active", "the guard is not active after systemctl start")
+    installing.again(rig)
+    proof.require(inside.shown(GUARD, "ActiveState") == "active", "the guard is not active after it was started")
     rig.wait(lambda: rig.judge.records_since(MODULES, began), START_S, "records of every module")
     proof.proved(f"Type=notify: start returns when the guard is ready; watchdog {inside.shown(GUARD, 'WatchdogUSec')}")
     for unit in (GUARD, LINK):
@@ -161,6 +147,12 @@ def _link_killed(rig: Rig) -> None:
     rig.wait(lambda: rig.judge.records_since(MODULES, began), START_S, "records of every module after link was killed")
     rig.proof.require(rig.pid(GUARD) == guard, "the guard was disturbed by the end of link")
     rig.proof.proved("kill -9 of link: started again, and the guard runs on undisturbed")
+
+
+def _upgraded(rig: Rig) -> None:
+    rig.fresh_start()
+    rig.energise()
+    installing.upgrade(rig)
 
 
 def _stopped(rig: Rig) -> None:
