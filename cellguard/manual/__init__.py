@@ -1,1 +1,1 @@
-"""Pages of `docs/` that are made from the guard's own tables, so that they cannot say anything else."""
+"""Pages of `docs/` that are made from the tables and models themselves, so that they cannot say anything else."""

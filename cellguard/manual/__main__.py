@@ -5,10 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cellguard.manual import alarms, states, stored
+from cellguard.manual import alarms, command_line, settings, states, stored, topics
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = {"alarms.md": alarms.page, "states.md": states.page, "reference/stored.md": stored.page}
+PAGES = {
+    "alarms.md": alarms.page,
+    "states.md": states.page,
+    "reference/config.md": settings.page,
+    "reference/topics.md": topics.page,
+    "reference/cli.md": command_line.page,
+    "reference/stored.md": stored.page,
+}
 
 
 def stale(folder: Path = DOCS) -> list[str]:
@@ -27,6 +34,7 @@ def main() -> int:
             print(f"docs/{name} differs from the tables: python -m cellguard.manual", file=sys.stderr)  # noqa: T201 a tool
         return int(bool(found))
     for name, page in PAGES.items():
+        (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(page(), encoding="utf-8")
     return 0
 

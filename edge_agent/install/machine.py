@@ -42,8 +42,8 @@ class Machine:
         """
         try:
             return _DOING[type(step.row)](self.path(key(step.row)[1]), step.row) or ""
-        except OSError as error:
-            raise CellguardError(f"not done: {step.words} ({error.strerror or error})") from error
+        except (OSError, LookupError) as error:
+            raise CellguardError(f"not done: {step.words} ({error})") from error
 
     def _found(self, row: Row) -> Found:
         match row:
