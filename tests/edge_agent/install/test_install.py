@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -40,7 +43,8 @@ from edge_agent.install.rows import (
     installed,
     removed,
 )
-from edge_agent.install.run import energised
+from edge_agent.install.run import energised, refuse_when_energised
+from shared.errors import Refused
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 DEPLOY = {source: (CHECKOUT / "deploy" / source).read_bytes() for source, _, _ in FILES.values()}
@@ -127,7 +131,8 @@ def test_a_command_follows_only_what_has_changed_and_only_where_there_is_one() -
 def test_a_new_release_takes_over_and_only_the_one_before_stays() -> None:
     old, older = f"{RELEASES}/old", f"{RELEASES}/older"
     rows = installed(READY._replace(releases=(RELEASE, old, older), before=old))
-    found = as_wanted(rows) | {("Link", VENV): Found(exists=True, target=old), ("Gone", older): Found(exists=True)}
+    there = {("Gone", one): Found(exists=True) for one in (RELEASE, old, older)}
+    found = as_wanted(rows) | there | {("Link", VENV): Found(exists=True, target=old)}
 
     assert words(rows, found) == [
         f"{VENV} leads to {RELEASE}",
@@ -202,6 +207,37 @@ def test_files_and_links_are_made_renewed_and_removed_on_the_machine(tmp_path: P
 )
 def test_only_an_open_pack_may_be_left_alone_for_an_upgrade(states: dict[str, object], said: str) -> None:
     assert energised({"states": states}) == said
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b'{"status":"done","states":{"state/safety":{"state":"HOLD"}}}\n', "state is HOLD, not LATCHED or STANDBY"),
+        (b"", "does not say whether the pack is connected"),
+        (b'{"status":"done","states":{"state/safety":{"state":"STANDBY"}}}\n', ""),
+    ],
+)
+def test_a_guard_that_listens_is_asked_and_must_say_that_all_is_open(answer: bytes, words: str, tmp_path: Path) -> None:
+    door = tmp_path / "local.sock"
+    refuse_when_energised(door)  # nobody listens there: nothing to ask
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(door))
+        listener.listen()
+        guard = threading.Thread(target=answering, args=(listener, answer), daemon=True)
+        guard.start()
+
+        with pytest.raises(Refused, match=words) if words else nullcontext():
+            refuse_when_energised(door)
+        guard.join(10.0)
+        assert not guard.is_alive()
+
+
+def answering(listener: socket.socket, answer: bytes) -> None:
+    """One who knocks and goes, then one who asks."""
+    listener.accept()[0].close()
+    with listener.accept()[0] as asking:
+        asking.recv(4096)
+        asking.sendall(answer)
 
 
 def test_outside_of_a_release_and_without_root_nothing_is_touched() -> None:
