@@ -10,7 +10,7 @@ from pathlib import Path
 
 from container import Container
 from proof import Failed, Proof, Skipped, last_lines
-from systemd_rig import GUARD, LINK, STATE, Rig
+from systemd_rig import GUARD, LINK, START_S, STATE, Rig
 
 SHOWN_AS = "/pi"
 NEWER = "/pi-newer"
@@ -50,7 +50,11 @@ def install(inside: Container, bundle: str = SHOWN_AS) -> str:
 def first(inside: Container, settings: str, proof: Proof) -> None:
     """On a bare Debian; then with settings, which are found readable for everybody."""
     said = install(inside)
-    for words in ("made /etc/cellguard/edge.toml", f"{GUARD} starts with the machine", "the services were not started"):
+    for words in (
+        "made /etc/cellguard/edge.toml",
+        f"{GUARD} starts with the machine",
+        "put your ports and certificates into",
+    ):
         proof.require(words in said, f"install.sh did not say {words!r}:\n{said}")
     inside.path("/etc/cellguard/edge.toml").write_text(settings)
     inside.do("chmod", "644", "/etc/cellguard/edge.toml")
@@ -89,13 +93,15 @@ def upgrade(rig: Rig) -> None:
 
 def gone(inside: Container, proof: Proof) -> None:
     """Uninstalled, the state stays; purged, nothing stays."""
-    inside.do("/usr/local/bin/cellguard", "edge", "uninstall")
+    # the simulator runs as one of the users
+    inside.do("systemctl", "stop", "rig")
+    _uninstall(inside, proof)
     left = [name for name in FILES if inside.path(name).exists() or inside.path(name).is_symlink()]
     proof.require(not left, f"left by uninstall: {left}")
     kept = [name for name in (STATE, "/etc/cellguard/edge.toml") if not inside.path(name).exists()]
     proof.require(not kept, f"removed by uninstall without --purge: {kept}")
     install(inside)
-    inside.do("/usr/local/bin/cellguard", "edge", "uninstall", "--purge")
+    _uninstall(inside, proof, "--purge")
     left = [name for name in (*FILES, "/var/lib/cellguard", "/etc/cellguard") if inside.path(name).exists()]
     users = [user for user in (GUARD, LINK) if inside.attempt("id", user).returncode == 0]
     if left or users:
@@ -103,3 +109,15 @@ def gone(inside: Container, proof: Proof) -> None:
     proof.proved(
         "uninstall removes what install made and keeps settings and state; --purge takes these and the users too"
     )
+
+
+def _uninstall(inside: Container, proof: Proof, *options: str) -> None:
+    """A guard that has just started does not say at once that everything is open."""
+    command = ("/usr/local/bin/cellguard", "edge", "uninstall", *options)
+    done = proof.wait(lambda: _unless_refused(inside, command), START_S, "a guard that lets itself be removed")
+    proof.require(done.returncode == 0, f"{done.stdout}{done.stderr}")
+
+
+def _unless_refused(inside: Container, command: tuple[str, ...]) -> subprocess.CompletedProcess[str] | None:
+    done = inside.attempt(*command)
+    return None if done.returncode == REFUSED else done
