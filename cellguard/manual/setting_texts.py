@@ -98,6 +98,7 @@ COLLECTOR: Mapping[str, str] = {
     "influx.org": "organisation",
     "influx.bucket": "bucket",
     "influx.token_file": "file with a token that may write to the bucket",
+    "influx.read_token_file": "file with a token that may read it; makes the 1-minute series possible",
     "influx.timeout_s": "s to wait for an answer",
     "influx.gzip": "compress requests; saves network, costs time",
     "archive.path": "folder of the archive; with `influx` it keeps what the store refuses",

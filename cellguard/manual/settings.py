@@ -143,7 +143,12 @@ def _file(file: str) -> Iterator[str]:
         yield "|---|---|---|---|"
         for setting in settings:
             if setting.section == section:
-                cells = (f"`{setting.key}`", meanings[setting.name], setting.allowed, setting.default or "required")
+                cells = (
+                    f"`{setting.key}`",
+                    meanings.get(setting.name, ""),
+                    setting.allowed,
+                    setting.default or "required",
+                )
                 yield f"| {' | '.join(cells)} |"
         yield ""
 
