@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from random import Random
 
 from edge_agent.guard.catalog import schemas
@@ -53,8 +54,11 @@ def cycle_work_s(bus: Bus, settings: Settings) -> float:
 
 
 def _second_cycle_s(bus: Bus, settings: Settings, random: Random) -> float:
-    """The first cycle of a new core makes what the others find; later ones would raise alarms, which is not the ordinary case."""
-    core, bmus = Core(settings, Durable(), 0.0), Bmus(bus.groups, settings.cells)
+    """The first cycle of a new core makes what the others find; later ones would raise alarms, which is not the ordinary case.
+
+    Nor are a site's own limits: with N = 1 the first random value beyond them would be an alarm.
+    """
+    core, bmus = Core(replace(settings, limits={}), Durable(), 0.0), Bmus(bus.groups, settings.cells)
     rows = Rows(schemas(list(bus.groups), bus.parts, settings.cells, ()))
     spent_s = 0.0
     for cycle in (1.0, 2.0):

@@ -65,6 +65,7 @@ class Inbox:
         self.nudge()
 
     def _command(self, arrived: Arrived) -> None:
+        self.counts["commands_received"] += 1
         lane = self._lane(arrived)
         if len(lane) >= _LANE_MOST:
             self.counts["commands_dropped"] += 1

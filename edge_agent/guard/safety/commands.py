@@ -128,9 +128,16 @@ def _ack(turn: Turn, command: Command) -> None:
 
 
 def _reload(turn: Turn, command: Command) -> None:
-    accept(turn, command)
-    reason = "a running guard does not change its settings: restart it to load them"
-    turn.answers.append(Answer(command.id, command.target, "failed", turn.state.value, "E_STATE", reason))
+    """New settings from the next turn on. Latches stay, and what was fine must be found fine again for as long as ever."""
+    reload = command.reload
+    if reload is None:
+        accept(turn, command)
+        why = command.trouble or "no settings were read"
+        turn.answers.append(Answer(command.id, command.target, "failed", turn.state.value, "E_FILE", why))
+        return
+    turn.reload = reload.settings
+    turn.watch = replace(turn.watch, fine_since=None)
+    done(turn, command, {"config": reload.config})
 
 
 def _arm(turn: Turn, command: Command) -> None:

@@ -57,6 +57,8 @@ class Core:
         )  # fmt: skip
         self._state, decision = step(self._settings, self._state, told, now)
         alarms = self._alarms(inputs, decision, now)
+        if decision.reload is not None:
+            self._settings, self._engine = decision.reload, Engine(decision.reload, now, engine)
         mono_us = round(now * 1e6)
         told_of = self._teller.bodies(decision.events, self._state, facts, engine.actives)
         events = [{**event, "mono_us": mono_us} for event in told_of]

@@ -108,7 +108,7 @@ class Command(NamedTuple):
     """A command that link (or the local door) has found well-formed.
 
     `body` is the command without id, actor and hb. For `schedule` start the loop has read the file: `schedule` is its
-    content, or `trouble` says why it cannot be used (answered E_FILE). `local` marks the local door, which adds the targets
+    content, or `trouble` says why it cannot be used (answered E_FILE); `reload` likewise for `config` reload. `local` marks the local door, which adds the targets
     `arm` {hours}, `commission` {}, `service` {on}, `status` {}.
     """
 
@@ -120,6 +120,14 @@ class Command(NamedTuple):
     local: bool = False
     schedule: ScheduleFile | None = None
     trouble: str = ""
+    reload: Reload | None = None
+
+
+class Reload(NamedTuple):
+    """Settings read again for `config reload`, and their fingerprint."""
+
+    settings: Settings
+    config: str
 
 
 class Durable(NamedTuple):

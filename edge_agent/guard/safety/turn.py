@@ -33,18 +33,19 @@ class StepInputs(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What one step decided besides the new state: answers, events without time, acknowledged alarms (id, actor)."""
+    """What one step decided besides the new state: answers, events without time, acknowledged alarms (id, actor), settings."""
 
     answers: tuple[Answer, ...] = ()
     events: tuple[Mapping[str, object], ...] = ()
     acks: tuple[tuple[str, str], ...] = ()
+    reload: Settings | None = None
 
 
 class Turn:
     """Mutable for the length of one step only; every part it holds is frozen."""
 
     __slots__ = (
-        "acks", "answers", "drive", "events", "facts", "inputs", "latches", "now", "outputs", "pending", "phase", "programme",
+        "acks", "answers", "drive", "events", "facts", "inputs", "latches", "now", "outputs", "pending", "phase", "programme", "reload",
         "settings", "turned", "vault", "watch",
     )  # fmt: skip
 
@@ -56,6 +57,7 @@ class Turn:
         self.answers: list[Answer] = []
         self.events: list[Mapping[str, object]] = []
         self.acks: list[tuple[str, str]] = []
+        self.reload: Settings | None = None
 
     def close(self) -> tuple[Supervisor, Decision]:
         """The new state and what was decided."""
@@ -70,7 +72,7 @@ class Turn:
             self.pending,
             self.now,
         )
-        return state, Decision(tuple(self.answers), tuple(self.events), tuple(self.acks))
+        return state, Decision(tuple(self.answers), tuple(self.events), tuple(self.acks), self.reload)
 
     @property
     def state(self) -> State:
