@@ -59,18 +59,20 @@ def run(config: Path, overlay: tuple[Path, ...], log_level: str, log_format: str
 @_long_running
 def guard(config: Path, overlay: tuple[Path, ...], log_level: str, log_format: str) -> int:
     """Run only the guard: devices and safety, no network."""
+    from edge_agent.config import load_edge
     from edge_agent.guard.main import run as run_guard
 
-    return run_guard(_load(config, overlay, log_level, log_format))
+    return run_guard(_load(config, overlay, log_level, log_format), lambda: load_edge(config, overlay))
 
 
 @command.command("link")
 @_long_running
 def link(config: Path, overlay: tuple[Path, ...], log_level: str, log_format: str) -> int:
     """Run only the link: spool and MQTT, no devices."""
+    from edge_agent.config import load_edge
     from edge_agent.link.main import run as run_link
 
-    return run_link(_load(config, overlay, log_level, log_format))
+    return run_link(_load(config, overlay, log_level, log_format), lambda: load_edge(config, overlay))
 
 
 @command.command("check")

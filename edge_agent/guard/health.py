@@ -81,6 +81,10 @@ class About:
                     arrival.source, f"{arrival.reason}: {arrival.detail}" if arrival.detail else arrival.reason
                 )
 
+    def fix(self, name: str, value: object) -> None:
+        """One of the settings' words is another now."""
+        self._fixed[name], self.changed = value, True
+
     def body(self) -> dict[str, object]:
         """The body; who has told it clears `changed`."""
         return {**self._fixed, "devices": dict(self._devices), "modules": sorted(self._modules)}

@@ -211,6 +211,8 @@ class Loop:
         body["mono_us"] = mono_us
         self._parts.link.answer(body)
         self._parts.local.answer(body)
+        if answer.target == "config" and answer.status == "done" and answer.readback is not None:
+            self._parts.about.fix("config", answer.readback["config"])
         asked = self._asked.get(answer.id)
         told = {} if asked is None else {"actor": asked.actor, "command": dict(asked.body)}
         if answer.status != "accepted":

@@ -9,7 +9,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from edge_agent.guard.local import LocalDoor
 from edge_agent.guard.loop import Loop, Parts
 from edge_agent.guard.notify import Notifier
 from edge_agent.guard.orders import Orders
+from edge_agent.guard.reload import reloader
 from edge_agent.guard.rigging import Rigging, rig
 from edge_agent.guard.rows import Rows, Schema
 from edge_agent.guard.safety.core import Core
@@ -39,8 +40,8 @@ LOCK_NAME = "guard.lock"
 log = logging.getLogger(__name__)
 
 
-def run(config: EdgeConfig) -> int:
-    """Guard the rig until SIGTERM or SIGINT; returns the exit code.
+def run(config: EdgeConfig, load: Callable[[], EdgeConfig] | None = None) -> int:
+    """Guard the rig until SIGTERM or SIGINT; returns the exit code. `load` reads the settings again for `config reload`.
 
     Raises:
         ConfigError: a file of the configuration is absent or wrong, limits contradict each other, a folder is not writable, or this
@@ -56,7 +57,7 @@ def run(config: EdgeConfig) -> int:
             log.critical("%s", trouble)
         priority = footing.take_priority()
         check_pace(bus, settings)
-        parts = _parts(config, bus, rig(config, bus), stack)
+        parts = _parts(config, bus, load or (lambda: config), stack)
         loop = Loop(Core(settings, record, time.monotonic()), parts)
         _on_signals(loop)
         parts.footing = {"priority": priority, "memory": footing.settle_memory()}
@@ -65,10 +66,10 @@ def run(config: EdgeConfig) -> int:
         return loop.run()
 
 
-def _parts(config: EdgeConfig, bus: Bus, rigging: Rigging, stack: ExitStack) -> Parts:
+def _parts(config: EdgeConfig, bus: Bus, load: Callable[[], EdgeConfig], stack: ExitStack) -> Parts:
     """Everything around the core, started; what was started is stopped by the stack, last things first."""
-    inbox = Inbox()
-    orders = Orders(inbox, config.schedule.folder)
+    rigging, inbox = rig(config, bus), Inbox()
+    orders = Orders(inbox, config.schedule.folder, reloader(config, bus, load))
     rows = schemas(list(bus.groups), bus.parts, config.pack.cells, rigging.fitted)
     about = About(_fixed_info(config, bus), [device.source for device in rigging.devices])
     notifier = Notifier()

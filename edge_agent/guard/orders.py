@@ -1,4 +1,4 @@
-"""From a validated message of link or of the local door to a command of the core; schedule files are read here."""
+"""From a validated message of link or of the local door to a command of the core; the files it needs are read here."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from edge_agent.guard.inbox import Inbox
 from edge_agent.guard.safety import schedule
-from edge_agent.guard.safety.interface import Command, ScheduleFile
-from shared.errors import WireError
+from edge_agent.guard.safety.interface import Command, Reload, ScheduleFile
+from shared.errors import ConfigError, WireError
 from shared.messages import COMMANDS, CommandClass, command_class
 from shared.messages import Command as Message
 
@@ -71,30 +71,46 @@ def read_schedule(folder: Path, name: str) -> ScheduleFile:
 
 
 class Orders:
-    """Hands commands to the loop. A schedule is read in a thread of its own: a slow disk must not hold up an estop."""
+    """Hands commands to the loop. Files are read in a thread of its own: a slow disk must not hold up an estop.
 
-    def __init__(self, inbox: Inbox, schedules: Path) -> None:
+    `reread` reads the settings again for `config reload`; it raises ConfigError.
+    """
+
+    def __init__(self, inbox: Inbox, schedules: Path, reread: Callable[[], Reload]) -> None:
         self._inbox = inbox
         self._folder = schedules
+        self._reread = reread
         self._reader: threading.Thread | None = None
+        self._read: Mapping[tuple[str, object], Callable[[Command], Command]] = {
+            ("schedule", "start"): self._with_schedule,
+            ("config", "reload"): self._with_settings,
+        }
 
     def give(self, command: Command, refuse: Refuse) -> None:
-        """Enqueue a command, now or when its schedule has been read; `refuse` is called when that cannot be. Any thread."""
-        if command.target != "schedule" or command.body.get("action") != "start":
+        """Enqueue a command, now or when its file has been read; `refuse` is called when that cannot be. Any thread."""
+        read = self._read.get((command.target, command.body.get("action")))
+        if read is None:
             self._enqueue(command, refuse)
         elif self._reader is not None and self._reader.is_alive():
-            refuse(command, "E_RATE", "another schedule is still being read")
+            refuse(command, "E_RATE", "another file is still being read")
         else:
-            self._reader = threading.Thread(target=self._read, args=(command, refuse), name="schedule", daemon=True)
+            self._reader = threading.Thread(
+                target=self._deliver, args=(read, command, refuse), name="files", daemon=True
+            )
             self._reader.start()
 
-    def _read(self, command: Command, refuse: Refuse) -> None:
+    def _deliver(self, read: Callable[[Command], Command], command: Command, refuse: Refuse) -> None:
         try:
-            name = _file_of(command)
-            command = command._replace(schedule=read_schedule(self._folder, name))
-        except WireError as error:
+            command = read(command)
+        except (WireError, ConfigError) as error:
             command = command._replace(trouble=str(error))
         self._enqueue(command, refuse)
+
+    def _with_schedule(self, command: Command) -> Command:
+        return command._replace(schedule=read_schedule(self._folder, _file_of(command)))
+
+    def _with_settings(self, command: Command) -> Command:
+        return command._replace(reload=self._reread())
 
     def _enqueue(self, command: Command, refuse: Refuse) -> None:
         if not self._inbox.command(command):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from edge_agent.config import EdgeConfig, fingerprint
-from edge_agent.guard.codecs.dbc_database import read
+from edge_agent.guard.codecs.dbc_text import read
 from edge_agent.guard.core_settings import Bus, core_settings, dbc_path
 from edge_agent.guard.safety.interface import Reload
 from shared.errors import ConfigError
@@ -25,7 +25,9 @@ def reloader(running: EdgeConfig, bus: Bus, load: Callable[[], EdgeConfig]) -> C
         wanted = load()
         if changed := [*needs_restart(running, wanted), *_other_dbc(wanted, bus)]:
             allowed = ", ".join([*(f"[{name}]" for name in sorted(SECTIONS)), *(f"[{one}] {key}" for one, key in KEYS)])
-            raise ConfigError(", ".join(changed), "changed", f"reload takes over {allowed}; restart the guard for the rest")
+            raise ConfigError(
+                ", ".join(changed), "changed", f"reload takes over {allowed}; restart the guard for the rest"
+            )
         return Reload(core_settings(wanted, bus), fingerprint(wanted))
 
     return reread

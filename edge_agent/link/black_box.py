@@ -58,7 +58,7 @@ class BlackBox:
     """Notes trips, writes their files piece by piece. One thread, the recorder's; trouble with a file is only counted."""
 
     def __init__(self, folder: Path, about: Mapping[str, object]) -> None:
-        self._folder, self._about = folder, about
+        self._folder, self.about = folder, about
         self._waiting: list[Trip] = []
         self._writing: tuple[Trip, Iterator[None]] | None = None
         self._looked = ("", 0)
@@ -163,7 +163,7 @@ class BlackBox:
             "trip": trip.latch,
             "ts": trip.ts,
             "spool": spool,
-            **self._about,
+            **self.about,
             **self.told,
         }
 

@@ -17,7 +17,7 @@ from edge_agent.link.clock import Clock
 from edge_agent.link.commands import Arrived, CommandDesk, World
 from edge_agent.link.guard_socket import GuardSocket
 from edge_agent.link.inbox import Inbox
-from edge_agent.link.jobs import Durable, Hello, Opened, OwnEvent, Packets, Snapshot
+from edge_agent.link.jobs import Durable, Hello, Opened, OwnEvent, Packets, Reloaded, Snapshot
 from edge_agent.link.mirror import ROWS_EVERY_S, Mirror, sources_of
 from edge_agent.link.own_alarms import OwnAlarms
 from edge_agent.link.reception import Reception
@@ -187,7 +187,10 @@ class Front:
         self._parts.mirror.hello(body, sources, now)
 
     def _answer(self, packet: bytes, now: float) -> None:
-        self._parts.reception.from_guard(ipc.parse_object(packet[1:]), now)
+        body = ipc.parse_object(packet[1:])
+        if (body.get("target"), body.get("status")) == ("config", "done"):
+            self._parts.recorder.put(Reloaded())
+        self._parts.reception.from_guard(body, now)
 
     def _reports(self, now: float) -> None:
         for report in self._parts.inbox.take_reports():

@@ -49,11 +49,15 @@ class Answered(NamedTuple):
     answer: dict[str, object]
 
 
+class Reloaded(NamedTuple):
+    """guard has taken over changed settings: what is said of this node is another."""
+
+
 class BrokerUp(NamedTuple):
     """The broker was (re)connected."""
 
 
-Job = Hello | Packets | ReceiptArrived | CollectorSaid | OwnEvent | Answered | BrokerUp
+Job = Hello | Packets | ReceiptArrived | CollectorSaid | OwnEvent | Answered | Reloaded | BrokerUp
 
 
 class Durable(NamedTuple):

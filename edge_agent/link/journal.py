@@ -35,6 +35,7 @@ class RecordSettings:
     receipts_from: tuple[str, ...]
     boot: str
     about: Mapping[str, object] = field(default_factory=dict)
+    reread: Callable[[], Mapping[str, object]] = dict
 
 
 class Journal:

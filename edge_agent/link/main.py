@@ -37,8 +37,11 @@ _SWITCH_S = 0.001
 """So long a thread may hold the interpreter: the broker's line must be read while others work, or acknowledgements come late."""
 
 
-def run(config: EdgeConfig) -> int:
-    """Run link until SIGTERM or SIGINT; returns the exit code. Raises ConfigError on an unreadable key or password."""
+def run(config: EdgeConfig, load: Callable[[], EdgeConfig] | None = None) -> int:
+    """Run link until SIGTERM or SIGINT; returns the exit code. Raises ConfigError on an unreadable key or password.
+
+    `load` reads the settings again once guard has taken others over: the file of a trip must say which were in force.
+    """
     sys.setswitchinterval(_SWITCH_S)
     session, root = secrets.token_hex(4), topics.node_root(config.node.site, config.node.name)
     collectors = {f"{topics.collector_root(config.node.site, name)}/status": name for name in config.mqtt.receipts_from}
@@ -55,7 +58,7 @@ def run(config: EdgeConfig) -> int:
         on_state=inbox.broker,
     )
     recorder = Recorder(
-        record_settings(config),
+        record_settings(config, load or (lambda: config)),
         clock,
         publish=lambda topic, payload: mqtt.publish(f"{root}/{topic}", payload),
         room=lambda: mqtt.bulk_room(_ROOM_FOR_ANSWERS),
@@ -113,7 +116,7 @@ def broker_settings(config: EdgeConfig) -> BrokerSettings:
     )
 
 
-def record_settings(config: EdgeConfig) -> RecordSettings:
+def record_settings(config: EdgeConfig, load: Callable[[], EdgeConfig]) -> RecordSettings:
     """What the recorder needs of `[node]`, `[spool]`, `[record]` and `[mqtt]`."""
     return RecordSettings(
         path=config.node.state_dir / SPOOL_FILE,
@@ -123,6 +126,7 @@ def record_settings(config: EdgeConfig) -> RecordSettings:
         receipts_from=config.mqtt.receipts_from,
         boot=boot_id(),
         about=about(config),
+        reread=lambda: about(load()),
     )
 
 

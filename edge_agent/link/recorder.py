@@ -23,6 +23,7 @@ from edge_agent.link.jobs import (
     OwnEvent,
     Packets,
     ReceiptArrived,
+    Reloaded,
     Report,
     Snapshot,
 )
@@ -30,6 +31,7 @@ from edge_agent.link.journal import Journal, RecordSettings
 from edge_agent.link.reserve import Reserve
 from edge_agent.link.spool import RELEASED, Lane, Spool
 from edge_agent.link.uplink import WINDOW_BYTES, Fetched, Uplink
+from shared.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -242,16 +244,29 @@ class Recorder:
                 self._box.told = told
                 self._flush(opened)
                 opened.journal.hello(session, sources)
-            case ReceiptArrived(payload, retained):
-                self._receipt(opened, payload, retained=retained)
-            case CollectorSaid(name, payload, retained):
-                opened.uplink.collector(name, payload, retained=retained, now=time.monotonic())
+            case ReceiptArrived() | CollectorSaid() | BrokerUp():
+                self._from_broker(opened, job)
             case OwnEvent():
                 opened.journal.own.append(job)
             case Answered(identifier, answer):
                 opened.spool.remember_command(identifier, int(time.time()), answer, KEEP_COMMANDS)
+            case Reloaded():
+                self._reread()
+
+    def _from_broker(self, opened: _Open, job: ReceiptArrived | CollectorSaid | BrokerUp) -> None:
+        match job:
+            case ReceiptArrived(payload, retained):
+                self._receipt(opened, payload, retained=retained)
+            case CollectorSaid(name, payload, retained):
+                opened.uplink.collector(name, payload, retained=retained, now=time.monotonic())
             case BrokerUp():
                 opened.uplink.reconnected(time.monotonic())
+
+    def _reread(self) -> None:
+        try:
+            self._box.about = self._settings.reread()
+        except ConfigError:  # the file was changed again since; guard's fingerprint in `info` tells them apart
+            self._counts["settings_not_reread"] += 1
 
     def _flush(self, opened: _Open) -> None:
         durable, fresh = opened.journal.flush()

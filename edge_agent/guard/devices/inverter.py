@@ -28,6 +28,9 @@ GAP = 5
 """Blocks are read across holes of this length first; an inverter that refuses that gets them in pieces."""
 NO_SUCH_ADDRESS = 2
 LONGEST_WAIT_S = 0.25
+JUDGED_S = 0.005
+"""Before a transaction that is no zero the loop gets so long to judge what has arrived: a zero ordered a moment later would have to
+wait for the whole of it. With frames arriving the loop turns every 2 to 4 ms."""
 SILENCE_S = 1.5
 """An inverter that did not answer for so long may have lost power: nothing is believed to be in its registers any more."""
 _ADDRESSES = frozenset(register.address for register in REGISTERS)
@@ -71,6 +74,7 @@ class Inverter:
         self._dc_current_scale = dc_current_scale
         self._order: InverterOrder | None = None
         self._woken = threading.Event()
+        self._judged = threading.Event()
         self._counted: Counter[str] = Counter()
         self._belief = Belief(self._limits)
         self._poll_due = 0.0
@@ -84,6 +88,7 @@ class Inverter:
         before, self._order = self._order, order
         if before is None or before[:2] != order[:2] or before.epoch != order.epoch:
             self._woken.set()
+        self._judged.set()
 
     def open(self) -> str:
         """Open the port. Nothing is sent before the first order."""
@@ -105,7 +110,7 @@ class Inverter:
     def read(self) -> Sequence[Arrival]:
         """One turn: the next write of an order, or a poll that is due, or a wait for either."""
         try:
-            return self._turn(self._valid_order())
+            return self._turn(self._judged_order())
         except _TokenEnded:
             self._counted["silent_turns"] += 1
             self._belief.look_first()
@@ -122,6 +127,15 @@ class Inverter:
         if order is None or time.monotonic() >= order.valid_until:
             raise _TokenEnded
         return order
+
+    def _judged_order(self) -> InverterOrder:
+        """The order in force, with what has arrived by now taken into account unless it is urgent anyway."""
+        order = self._valid_order()
+        if self._belief.is_urgent(order, time.monotonic()):
+            return order
+        self._judged.clear()
+        self._judged.wait(JUDGED_S)
+        return self._valid_order()
 
     def _turn(self, order: InverterOrder) -> Sequence[Arrival]:
         self._woken.clear()
@@ -149,7 +163,7 @@ class Inverter:
             if write.address == SECURITY:  # a code is not for reading back
                 self._belief.confirm(write, write.counts)
                 return []
-            if write.address == SETPOINT and write.counts and not self._valid_order().setpoint:
+            if write.address == SETPOINT and write.counts and not self._judged_order().setpoint:
                 self._counted["overtaken_writes"] += 1  # a zero does not wait for the read-back of what it replaces
                 return []
             self._valid_order()
@@ -224,7 +238,7 @@ class Inverter:
 
     def _give_way(self) -> None:
         """Between two transactions: an ended token stops everything, an ordered zero goes first."""
-        if self._belief.is_urgent(self._valid_order(), time.monotonic()):
+        if self._belief.is_urgent(self._judged_order(), time.monotonic()):
             self._poll_due = time.monotonic()
             raise _Interrupted
 

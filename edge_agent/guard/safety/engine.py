@@ -39,7 +39,8 @@ class Situation(NamedTuple):
 class Engine:
     """Feed arrivals, `tick` once a turn, then ask for `facts` and `actives`."""
 
-    def __init__(self, settings: Settings, now: float) -> None:
+    def __init__(self, settings: Settings, now: float, before: Engine | None = None) -> None:
+        """`before`: the engine whose settings these replace; what the devices said of themselves goes on, judgements begin anew."""
         self._settings = settings
         self._register = Register()
         self._rows = Rows(settings, build(settings), self._register)
@@ -65,6 +66,10 @@ class Engine:
         self.actives: tuple[Active, ...] = ()
         self.remarks: dict[str, float] = {}
         self._raised = Facts()
+        if before is not None:
+            self.board.facts = before.board.facts
+            self.inverter.facts, self.inverter.t_good = before.inverter.facts, before.inverter.t_good
+            self.freshness.go_on_from(before.freshness)
 
     def feed(self, arrival: Arrival) -> None:
         """Take one arrival."""

@@ -35,6 +35,11 @@ class Freshness:
         self._ids: tuple[str, ...] | None = ()
         self.version = 0
 
+    def go_on_from(self, before: Freshness) -> None:
+        """Devices keep what is known of them; modules must show themselves to the new rules."""
+        self.fresh |= {source for source in before.fresh if not source.startswith("module-")}
+        self.links |= before.links
+
     def limit_s(self, source: str) -> float:
         """How old the source may be."""
         return self._limits["module" if source.startswith("module-") else source]

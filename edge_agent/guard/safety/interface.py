@@ -108,8 +108,8 @@ class Command(NamedTuple):
     """A command that link (or the local door) has found well-formed.
 
     `body` is the command without id, actor and hb. For `schedule` start the loop has read the file: `schedule` is its
-    content, or `trouble` says why it cannot be used (answered E_FILE); `reload` likewise for `config` reload. `local` marks the local door, which adds the targets
-    `arm` {hours}, `commission` {}, `service` {on}, `status` {}.
+    content, or `trouble` says why it cannot be used (answered E_FILE); `reload` likewise for `config`
+    reload. `local` marks the local door, which adds the targets `arm` {hours}, `commission` {}, `service` {on}, `status` {}.
     """
 
     id: str

@@ -129,6 +129,25 @@ def test_a_killed_guard_comes_back_latched_and_no_relay_breaks_load(rig: Rig, so
     assert all(abs(change["circuit_current_a"]) < 2.0 for change in opened)
 
 
+@pytest.mark.system
+def test_a_guard_at_rest_takes_over_a_limit_and_refuses_another_port(rig: Rig, soon: Soon) -> None:
+    soon(lambda: rig.safety()["state"] == "STANDBY", 20.0)
+    file, before = rig.folder / "edge.toml", rig.ask(target="status")["info"]["config"]
+    text = file.read_text()
+    file.write_text(text.replace("[can]", "[can]\nsync_period_s = 0.3"))
+    refused = rig.ask(target="config", action="reload")
+    assert (refused["status"], refused["code"]) == ("failed", "E_FILE")
+    assert "[can] sync_period_s" in refused["reason"]
+    file.write_text(text + "[limits.cell_voltage\n")
+    assert "edge.toml" in rig.ask(target="config", action="reload")["reason"]
+    assert rig.ask(target="status")["info"]["config"] == before
+    file.write_text(text + "[limits.temperature]\nwarning = 10.0\n")
+    taken = rig.ask(target="config", action="reload")
+    assert taken["status"] == "done"
+    soon(lambda: "alarm/module-01.temperature_high" in rig.ask(target="status")["states"], 10.0)
+    assert rig.ask(target="status")["info"]["config"] == taken["readback"]["config"] != before
+
+
 def test_only_one_guard_runs_with_one_runtime_dir(rig: Rig, soon: Soon) -> None:
     soon((rig.folder / "run" / "local.sock").exists, 10.0)
     second = [sys.executable, "-m", "cellguard", "edge", "guard", "--config", str(rig.folder / "edge.toml")]

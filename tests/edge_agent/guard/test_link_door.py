@@ -32,7 +32,9 @@ def inbox() -> Inbox:
 
 @pytest.fixture
 def door(runtime_dir: Path, inbox: Inbox, tmp_path: Path) -> Iterator[LinkDoor]:
-    made = LinkDoor(runtime_dir, {"session": SESSION, "pid": 1}, Orders(inbox, tmp_path))
+    made = LinkDoor(
+        runtime_dir, {"session": SESSION, "pid": 1}, Orders(inbox, tmp_path, lambda: pytest.fail("not asked"))
+    )
     made.start()
     yield made
     made.stop()
@@ -143,7 +145,12 @@ def test_states_that_change_while_link_does_not_read_arrive_as_their_last_value(
 def test_a_full_ring_says_what_it_dropped(
     runtime_dir: Path, inbox: Inbox, tmp_path: Path, link_peer: Connector, soon: Soon
 ) -> None:
-    small = LinkDoor(runtime_dir, {"session": SESSION}, Orders(inbox, tmp_path), Ring(cap_bytes=50_000))
+    small = LinkDoor(
+        runtime_dir,
+        {"session": SESSION},
+        Orders(inbox, tmp_path, lambda: pytest.fail("not asked")),
+        Ring(cap_bytes=50_000),
+    )
     small.start()
     small.rows([row(mono_us) for mono_us in range(1000)])
     soon(lambda: small.fill()["next"] == 1001)
@@ -253,7 +260,7 @@ def test_owner_and_group_may_connect_and_a_stale_socket_is_replaced(
     stale = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stale.bind(str(path))
     stale.close()
-    door = LinkDoor(runtime_dir, {"session": SESSION}, Orders(inbox, tmp_path))
+    door = LinkDoor(runtime_dir, {"session": SESSION}, Orders(inbox, tmp_path, lambda: pytest.fail("not asked")))
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
     door.stop()
     assert not path.exists()
@@ -264,9 +271,11 @@ def test_a_second_guard_does_not_take_the_socket_of_a_living_one(
     runtime_dir: Path, inbox: Inbox, tmp_path: Path
 ) -> None:
     with pytest.raises(Unavailable, match="another guard"):
-        LinkDoor(runtime_dir, {"session": SESSION}, Orders(inbox, tmp_path))
+        LinkDoor(runtime_dir, {"session": SESSION}, Orders(inbox, tmp_path, lambda: pytest.fail("not asked")))
 
 
 def test_a_path_too_long_for_a_socket_is_a_configuration_error(tmp_path: Path, inbox: Inbox) -> None:
     with pytest.raises(ConfigError, match="runtime_dir"):
-        LinkDoor(tmp_path / ("x" * 100), {"session": SESSION}, Orders(inbox, tmp_path))
+        LinkDoor(
+            tmp_path / ("x" * 100), {"session": SESSION}, Orders(inbox, tmp_path, lambda: pytest.fail("not asked"))
+        )

@@ -27,7 +27,7 @@ def inbox() -> Inbox:
 
 @pytest.fixture
 def door(runtime_dir: Path, inbox: Inbox, tmp_path: Path) -> Iterator[LocalDoor]:
-    made = LocalDoor(runtime_dir, Orders(inbox, tmp_path))
+    made = LocalDoor(runtime_dir, Orders(inbox, tmp_path, lambda: pytest.fail("not asked")))
     made.start()
     yield made
     made.stop()

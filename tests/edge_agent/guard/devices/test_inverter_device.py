@@ -16,6 +16,8 @@ from shared.signals import INVERTER
 
 INDEX = {signal.name: index for index, signal in enumerate(INVERTER)}
 TOKEN_S = 0.2
+LOOP_S = 0.8
+"""A loop renews its order every few ms; here that happens only between two turns of the device."""
 Drive = Callable[..., list[Arrival]]
 
 
@@ -38,7 +40,7 @@ def drive(inverter: Inverter) -> Drive:
         deadline = time.monotonic() + seconds
         while not done(arrivals):
             assert time.monotonic() < deadline, f"not within {seconds} s: {arrivals[-2:]}"
-            inverter.order_inverter(InverterOrder(mode, setpoint, time.monotonic() + TOKEN_S, epoch))
+            inverter.order_inverter(InverterOrder(mode, setpoint, time.monotonic() + TOKEN_S + LOOP_S, epoch))
             arrivals += inverter.read()
         return arrivals
 
@@ -70,6 +72,7 @@ def test_without_a_valid_order_the_line_falls_silent_within_one_transaction(
 ) -> None:
     drive(Mode.OFF, 0.0, shows(Mode.OFF, 0))
     ended = time.monotonic() + TOKEN_S
+    inverter.order_inverter(InverterOrder(Mode.OFF, 0.0, ended, 1))
     while time.monotonic() < ended + 0.4:
         inverter.read()
     assert slave.requests[-1][0] < ended + 0.05
