@@ -44,7 +44,7 @@ class BoardJudge:
         """Judge one reading of the source `arduino`."""
         if reading.part == "board":
             self._board(reading)
-        elif reading.part == "line":
+        else:
             self._line(reading)
 
     def _board(self, reading: Reading) -> None:

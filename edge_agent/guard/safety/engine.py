@@ -81,18 +81,17 @@ class Engine:
                 self._feed_other(arrival)
         elif isinstance(arrival, NoData):
             self._no_data(arrival)
-        elif isinstance(arrival, Opened):
+        else:
+            assert isinstance(arrival, Opened)
             self.freshness.opened(arrival)
             if arrival.source == "inverter":
                 self.inverter.opened()
 
     def _feed_other(self, reading: Reading) -> None:
         if reading.source == "can":
-            if reading.part == "sync":
-                self._cycle += 1
+            self._cycle += 1
         elif reading.source == "inverter":
-            if reading.part == "poll":
-                self.inverter.feed(reading, self._pack_v)
+            self.inverter.feed(reading, self._pack_v)
         elif reading.source == "arduino":
             self.board.feed(reading)
         elif module_number(reading.source) is not None:

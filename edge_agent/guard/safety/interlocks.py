@@ -140,11 +140,6 @@ def _stale(turn: Turn, reason: str = "") -> Refusal | None:
     return Refusal("E_STALE", reason or f"not fresh: {', '.join(unknown)}", unknown) if unknown else None
 
 
-def closing_blocks(turn: Turn) -> tuple[str, ...]:
-    """Ids that keep the contactors from closing now."""
-    return (*(latch.id for latch in turn.latches), *(trip.id for trip in turn.facts.trips), *turn.facts.unknown)
-
-
 def _close(turn: Turn, _command: Command) -> Refusal | None:
     facts, settings = turn.facts, turn.settings
     dangers = (*(trip.id for trip in facts.trips), *(latch.id for latch in turn.latches))
