@@ -190,7 +190,9 @@ class Mqtt:
     def _delay(connection: Connection, delay_s: float) -> float:
         if connection.taken_over:
             return _DELAY_MAX_S
-        return _DELAY_MIN_S if connection.too_new else delay_s
+        # an attempt that waited for an answer has been a pause itself: a network that is whole again is to be seen within 3 s
+        waited_s = 0.0 if connection.answered else time.monotonic() - connection.since
+        return _DELAY_MIN_S if connection.too_new else max(_DELAY_MIN_S, delay_s - waited_s)
 
     def _live(self, connection: Connection) -> None:
         """One connection from its beginning to its end; whatever happens in it ends here."""

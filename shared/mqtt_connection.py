@@ -7,10 +7,12 @@ a reconnect may hit another message.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
 import socket
 import ssl
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -36,6 +38,7 @@ _CONNECT_TIMEOUT_S = 3.0
 _CONNACK_TIMEOUT_S = 5.0
 _TURN_S = 0.5
 _READS_A_TURN = 200
+_FORGET = struct.pack("ii", 1, 0)
 _UNSUPPORTED_VERSION, _KEEPALIVE = 132, 141
 _MUTE = "the broker takes the connection but does not answer"
 
@@ -126,6 +129,7 @@ class Connection:
         client.on_subscribe = self._suback
         client.on_publish = self._puback
         client.on_message = self._received
+        client.on_socket_close = self._closing
         return client
 
     def open(self) -> None:
@@ -196,7 +200,8 @@ class Connection:
     def close(self) -> None:
         """Give the socket back, whatever state it is in."""
         sock = self._client.socket()
-        if sock is not None:
+        if isinstance(sock, socket.socket):
+            self._closing(self._client, None, sock)
             sock.close()
         self.accepted = False
 
@@ -234,6 +239,16 @@ class Connection:
         else:
             self.too_new = self.version == 5
             self.ended = "the broker closed the connection before answering"
+
+    def _closing(self, _client: paho.Client, _data: object, sock: object) -> None:
+        """Unless we say goodbye, what was not sent is forgotten with the connection.
+
+        Otherwise the kernel delivers it when the network is whole again: an old CONNECT takes the session from its successor,
+        and its end publishes our will.
+        """
+        if isinstance(sock, socket.socket) and not self._leaving:
+            with contextlib.suppress(OSError):  # it is closed already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
 
     def _suback(self, _client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _more: object) -> None:
         refused = sum(reason.is_failure for reason in reasons)

@@ -58,9 +58,13 @@ def _run(folder: Path, speed: float, seconds: int) -> int:
     try:
         wait_for(lambda: guard.connections > 0, 30, "link")
         memory = _feed(guard, speed, seconds, {name: psutil.Process(one.pid) for name, one in processes.items()})
+        wrong = _told(memory)
+        spool = folders.data / "state" / "spool.sqlite"
         wait_for(lambda: guard.released == guard.next - 1, 60, "the last rows to be durable")
-        wait_for(lambda: books(folders.data / "state" / "spool.sqlite")["spooled"] == 0, 120, "the drain")
-        return _told(memory, books(folders.data / "state" / "spool.sqlite"), count_rows(folders.archive))
+        wait_for(lambda: books(spool)["spooled"] == 0, 120, "the drain")
+        own = books(spool)
+        sys.stdout.write(f"books {own}, still in the archive {count_rows(folders.archive)}\n")
+        return int(wrong or own["produced"] != own["released"] or own["gaps"] > 0)
     finally:
         for process in processes.values():
             process.send_signal(signal.SIGKILL)
@@ -87,8 +91,9 @@ def _feed(guard: Guard, speed: float, seconds: int, programs: dict[str, psutil.P
     return memory
 
 
-def _told(memory: dict[str, list[int]], own: dict[str, int], stored: dict[str, int]) -> int:
-    wrong = own["produced"] != own["released"] + own["gaps"] + own["quarantined"] + own["spooled"]
+def _told(memory: dict[str, list[int]]) -> bool:
+    """Print how flat each was; whether one was not."""
+    wrong = False
     for name, found in memory.items():
         judged = sorted(found[int(len(found) * WARM) :])
         spread = judged[-1] / judged[0] - 1
@@ -96,8 +101,8 @@ def _told(memory: dict[str, list[int]], own: dict[str, int], stored: dict[str, i
         sys.stdout.write(
             f"rss {name} first={found[0] >> 10} least={judged[0] >> 10} most={judged[-1] >> 10} kB spread={spread:.1%}\n"
         )
-    sys.stdout.write(f"books {own}, still in the archive {stored}\n")
-    return int(wrong)
+    sys.stdout.flush()
+    return wrong
 
 
 if __name__ == "__main__":

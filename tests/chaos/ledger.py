@@ -16,7 +16,9 @@ BEFORE_S, WITHIN_S = 0.03, 1.5 * SYNC_S
 """A row's frames come after its SYNC (clocks are read in two processes), the late ones within the cycle that follows."""
 TOLERANCE = 1e-9
 _NEAR_S = 0.7
-_BUNCHED_S = SYNC_S / 2
+_BUNCHED_S = 0.75 * SYNC_S
+"""Answers that follow each other sooner than this were late or read late: a guard that had to wait for its turn takes two of them
+for one cycle's. What is lost between guard and store is lost at the usual distance."""
 Rows = Mapping[int, Mapping[str, float]]
 """Unix µs → signal → value, of one source."""
 

@@ -91,7 +91,7 @@ class Wire:
         self._writers.add(writer)
         try:
             await self._passes.wait()
-            if self._refuses:
+            if self._refuses or writer.transport.is_closing():
                 return
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
             self._writers.add(back)

@@ -94,9 +94,14 @@ class Guard:
 
     def _send(self, packet: bytes) -> None:
         peer = self._peer
-        if peer is not None:
-            with contextlib.suppress(OSError):
+        while peer is not None and peer is self._peer and not self._stop.is_set():
+            try:
                 peer.send(packet)
+            except TimeoutError:  # link is slow: what is dropped here would be a gap
+                continue
+            except OSError:
+                return
+            return
 
     def _serve(self) -> None:
         while not self._stop.is_set():

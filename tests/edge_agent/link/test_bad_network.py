@@ -1,0 +1,133 @@
+"""Scenario 4 and a slow link: between link and a real broker lies a relay that swallows, cuts or slows."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.chaos.wire import Wire
+from tests.edge_agent.link.conftest import LinkProcess
+
+RECONNECT_S, ALARM_S = 3.0, 1.0
+
+
+class Near(NamedTuple):
+    """A broker as link sees it: through the wire."""
+
+    host: str
+    port: int
+
+
+@pytest.fixture
+def wire(broker: Any) -> Iterator[Wire]:
+    one = Wire(broker.port)
+    one.slow(0)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def link(tmp_path: Path, wire: Wire) -> Iterator[LinkProcess]:
+    one = LinkProcess(tmp_path, Near("127.0.0.1", wire.port))
+    one.start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def busy(guard: Any) -> Iterator[None]:
+    """guard makes 200 rows a second all the time."""
+    ended = threading.Event()
+
+    def make() -> None:
+        while not ended.wait(0.05):
+            for _ in range(10):
+                guard.row(0, (float(guard.next), 2.0, 3.0))
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+def alarms(collector: Any) -> set[str]:
+    return {str(body["alarm"]) for body in list(collector.stored.values()) if body.get("kind") == "alarm"}
+
+
+def settled(collector: Any, guard: Any) -> bool:
+    books = collector.last("state/health").get("books", {})
+    return books.get("spooled") == 0 and guard.released == guard.next - 1
+
+
+@pytest.mark.parametrize("reset", [True, False], ids=["what was under way is lost", "what was under way comes late"])
+@pytest.mark.usefixtures("link", "busy")
+def test_a_half_open_network_loses_nothing_and_shows_alarms_at_once_when_it_is_whole(
+    wait_until: Callable[..., object], guard: Any, collector: Any, wire: Wire, reset: bool
+) -> None:
+    wait_until(lambda: collector.units() > 100, 25, "records")
+    wire.hole()
+    wait_until(lambda: collector.last("status").get("state") == "offline", 10, "the will")
+    given = {f"test.alarm-{number}" for number in range(3)}
+    for name in given:
+        guard.event("alarm", alarm=name, level="DANGER", state="active")
+    signal.sigtimedwait([], 3.0)  # the rest of an hour
+    collector.seen.clear()
+    wire.open(reset=reset)
+    healed = time.monotonic()
+    wait_until(lambda: "status" in collector.seen, RECONNECT_S + 1.0, "the connection")
+    connected = time.monotonic()
+    wait_until(lambda: alarms(collector) >= given, ALARM_S + 1.0, "the alarms")
+    assert time.monotonic() - connected <= ALARM_S
+    assert connected - healed <= RECONNECT_S
+    for name in given:
+        guard.event("alarm", alarm=f"{name}-again", level="DANGER", state="active")
+    wait_until(lambda: len(alarms(collector)) == 6, 3, "the alarms of after")
+    assert json.loads(collector.seen["status"][0].payload)["state"] != "offline"
+
+
+@pytest.mark.usefixtures("link", "busy")
+def test_on_a_slow_link_an_alarm_passes_the_telemetry_and_the_connection_stays(
+    wait_until: Callable[..., object], guard: Any, collector: Any, wire: Wire
+) -> None:
+    wait_until(lambda: collector.units() > 100, 25, "records")
+    wire.slow(2000)  # 16 kbit/s: less than is produced
+    signal.sigtimedwait([], 4.0)
+    took = []
+    for number in range(3):
+        began = time.monotonic()
+        guard.event("alarm", alarm=f"test.slow-{number}", level="DANGER", state="active")
+        wait_until(lambda number=number: f"test.slow-{number}" in alarms(collector), 15, "the alarm")
+        took.append(time.monotonic() - began)
+    assert sorted(took)[1] < 5.0
+    assert collector.last("state/health")["drops"].get("mqtt_disconnects", 0) == 0
+    wire.slow(0)
+    wait_until(lambda: collector.last("state/health")["books"]["spooled"] < 2000, 20, "catching up")
+
+
+def test_whatever_the_network_did_the_books_balance(
+    wait_until: Callable[..., object], guard: Any, collector: Any, link: LinkProcess, wire: Wire
+) -> None:
+    wait_until(lambda: guard.connections == 1, 25, "link connecting to guard")
+    for number in range(300):
+        guard.row(0, (float(number), 2.0, 3.0))
+        if number % 100 == 20:
+            wire.hole()
+        if number % 100 == 60:
+            wire.cut()
+        if number % 100 == 90:
+            wire.open(reset=True)
+        signal.sigtimedwait([], 0.02)
+    wait_until(lambda: collector.units() > 300, 30, "every record")
+    wait_until(lambda: settled(collector, guard), 10, "the receipts")
+    assert link.end() == 0
+    books = link.books()
+    assert books["gaps"] == 0
+    assert books["produced"] == collector.units()
