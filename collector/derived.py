@@ -14,7 +14,7 @@ from typing import Protocol
 from collector import minutes
 from collector.sinks.influx_points import PointsRefused
 from collector.sinks.ports import StoreUnavailable
-from collector.states import state_line
+from collector.states import MAX_BYTES, state_line
 from shared.errors import WireError
 
 log = logging.getLogger(__name__)
@@ -80,8 +80,11 @@ class Derived:
         self._thread.join(timeout_s)
 
     def offer(self, topic: str, payload: bytes) -> None:
-        """Take a message on a state topic; returns at once."""
-        self._add((topic, payload))
+        """Take a message on a state topic; returns at once. What waits is bounded, in number and each in size."""
+        if len(payload) > MAX_BYTES:
+            self._counts["unreadable"] += 1
+        else:
+            self._add((topic, payload))
 
     def take(self, line: str) -> None:
         """Take a line that is ready."""

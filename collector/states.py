@@ -13,7 +13,7 @@ from collector.lines import escaped, number
 from shared import topics
 from shared.errors import WireError
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 16 * 1024
 Path = tuple[str, ...]
 
 

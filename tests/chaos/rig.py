@@ -56,8 +56,10 @@ class Rig:
         settings = collector_settings(options, folders)
         settings["mqtt"] = {"host": "127.0.0.1", "port": self.wires["collector"].port}
         if influx is not None:
-            (folders.data / "token").write_text(influx.pop("token"))
-            settings |= {"store": {"kind": "influx"}, "influx": {**influx, "token_file": folders.data / "token"}}
+            for token in ("token", "read_token"):
+                (folders.data / token).write_text(influx.pop(token))
+                influx[f"{token}_file"] = folders.data / token
+            settings |= {"store": {"kind": "influx"}, "influx": influx}
         folders.collector_toml.write_text(toml.dumps(settings), encoding="utf-8")
         self.start("collector", _cellguard("collector", "run", "--config", str(folders.collector_toml)))
         output = folders.logs / "simulator.out"

@@ -19,7 +19,7 @@ from bench.influxd import PROGRAM, Influxd
 from cellguard.demo.closing import SPOOL_NAME
 from edge_agent.link.books import books
 from shared.errors import Unavailable
-from tests.chaos import faults, ledger, store
+from tests.chaos import faults, ledger, minutes, store
 from tests.chaos.rig import CELLS, MODULES, Rig, until
 
 BUCKET = "chaos"
@@ -64,6 +64,7 @@ def play(
                     "org": front.org,
                     "bucket": BUCKET,
                     "token": front.token,
+                    "read_token": front.read_token,
                     "timeout_s": 1.0,
                 }
             rig = Rig(folder, seed, settings)
@@ -150,6 +151,8 @@ def _judged(scene: faults.Scene) -> Result:
         until(_lasting(lambda: _spooled(state) == 0, _SETTLE_S), "the spool to empty", DRAIN_S)
     except TimeoutError as error:
         wrong.append(f"{error}: {_spooled(state)} are left")
+    if scene.front is not None:
+        wrong += minutes.wrong(scene.front.engine, BUCKET)
     wrong += [f"{name} did not end by itself with 0" for name in ("link", "collector") if rig.end(name) != 0]
     stored = (
         store.of_archive(rig.folders.archive) if scene.front is None else store.of_influx(scene.front.engine, BUCKET)

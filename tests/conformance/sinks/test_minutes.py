@@ -20,6 +20,7 @@ from collector.ingest import Record
 from collector.sinks.influx import InfluxSettings, InfluxSink
 from collector.sinks.influx_points import InfluxPoints
 from collector.sinks.ports import StoreUnavailable
+from collector.states import MAX_BYTES
 from shared.messages import Receipt
 from shared.mqtt import BrokerSettings, Message, Mqtt
 from tests.conformance.sinks.conftest import EXTERNAL, InfluxSubject, Messages
@@ -313,8 +314,9 @@ def test_what_is_no_state_is_counted_and_does_not_hold_up_the_next(
     for payload in (b"{", b"[]", b'{"ts":-1,"state":"RUN"}', b'{"ts":1}', b'{"ts":1,"state":7}'):
         worker.offer(f"{root}/safety", payload)
     worker.offer(f"{root}/nothing", b'{"ts":1,"state":"RUN"}')
+    worker.offer(f"{root}/safety", b'{"ts":1,"state":"' + b"x" * MAX_BYTES + b'"}')
     worker.offer(f"{root}/schedule", b'{"ts":1795345556123456,"state":"running","step":1,"setpoint":-35.0,"unit":"A"}')
     wait_until(lambda: influx.rows("schedule"), 5.0, "the good one")
-    assert worker.health()["unreadable"] == 6
+    assert worker.health()["unreadable"] == 7
     row = influx.rows("schedule")[0]
     assert (row["time"], row["state"], row["setpoint"]) == (1795345556123456000, "running", -35.0)
