@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test stages test-all test-influx lint format bench chaos fuzz prove pictures firmware wheelhouse lock setup clean
+.PHONY: help demo coverage test stages test-all test-influx lint format bench chaos fuzz prove pictures firmware wheelhouse lock setup clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -35,6 +35,10 @@ test-all: test stages  ## both
 
 test-influx: $(STAMP)  ## the storage suite; against any InfluxDB 2 with CELLGUARD_INFLUX_URL=… _TOKEN=… _ORG=… _BUCKET=…
 	@$(BIN)/python -m pytest tests/conformance/sinks $(ARGS)
+
+coverage: $(STAMP)  ## the tests of the safety core, which must reach every branch of it
+	@$(BIN)/python -m coverage run -m pytest -q tests/safety $(ARGS)
+	@$(BIN)/python -m coverage report
 
 lint: $(STAMP)  ## style, types and the arrows between the rooms
 	@$(BIN)/ruff check .

@@ -33,14 +33,13 @@ TRANSITIONS: dict[tuple[State, State], str] = {
 """Every change of state there is and what leads to it; a test walks `step` at random and finds exactly these."""
 
 CONDITIONS_SAY = {
-    "close": "nothing latched, no danger, every source fresh, the commissioned modules are those of `[pack] series`;"
-    " else E_DANGER, E_STALE, E_NOT_COMMISSIONED (a live link fails later, E_LINK_LIVE)",
+    "close": "every source fresh, the commissioned modules are those of `[pack] series`; else E_STALE, E_NOT_COMMISSIONED"
+    " (a danger has ended STANDBY before: E_BUSY, then E_LATCHED; a live link fails later, E_LINK_LIVE)",
     "setpoint": "within `[inverter]`'s limits and that direction not blocked; else E_LIMIT, E_BLOCKED_CHARGE,"
     " E_BLOCKED_DISCHARGE",
     "start": "the file is right, within the limits, its first direction not blocked; else E_FILE, E_LIMIT, E_BLOCKED_…",
     "resume": "a schedule is paused and its direction not blocked; else E_STATE, E_BLOCKED_…",
-    "single": "no other relay on, the inverter off, no danger; else E_STATE, E_DANGER",
-    "switch": "there is a board and no danger; else E_STALE, E_DANGER",
+    "single": "no other relay on, the inverter off; else E_STATE",
     "board": "there is a board; else E_STALE",
     "cool": "not hot and nothing unknown; else E_THERMAL",
     "reset": "that latch is held, everything reads back open and every rule was fine for 30 s; else E_WRONG_LATCH,"

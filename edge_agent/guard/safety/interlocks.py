@@ -85,7 +85,7 @@ _OUTPUT_VERBS = (
 PROFILES: dict[str, dict[str, tuple[str, ...]]] = {
     "contactor": {},
     "switch": {
-        "relay.on": ("E_BUSY", "switch", "switch", "switch", "switch", "switch", "E_BUSY", "E_LATCHED", "switch"),
+        "relay.on": ("E_BUSY", "board", "board", "board", "board", "board", "E_BUSY", "E_LATCHED", "board"),
     },
     "monitor": dict.fromkeys(_OUTPUT_VERBS, ("E_STATE",) * 9),
 }
@@ -141,10 +141,7 @@ def _stale(turn: Turn, reason: str = "") -> Refusal | None:
 
 
 def _close(turn: Turn, _command: Command) -> Refusal | None:
-    facts, settings = turn.facts, turn.settings
-    dangers = (*(trip.id for trip in facts.trips), *(latch.id for latch in turn.latches))
-    if dangers:
-        return Refusal("E_DANGER", f"present: {', '.join(dangers)}", dangers)
+    settings = turn.settings
     roster = turn.vault.record.roster
     if roster is None or len(roster) != settings.series:
         count = "no module is" if roster is None else f"{len(roster)} modules are"
@@ -210,16 +207,7 @@ def _single(turn: Turn, command: Command) -> Refusal | None:
         return Refusal("E_STATE", "one relay at a time in SERVICE: switch the other off first")
     if not turn.inverter_zero():
         return Refusal("E_STATE", "the inverter must read back off first")
-    return _danger(turn, command)
-
-
-def _danger(turn: Turn, _command: Command) -> Refusal | None:
-    dangers = tuple(trip.id for trip in turn.facts.trips)
-    return Refusal("E_DANGER", f"present: {', '.join(dangers)}", dangers) if dangers else None
-
-
-def _switch(turn: Turn, command: Command) -> Refusal | None:
-    return _board(turn, command) or _danger(turn, command)
+    return None
 
 
 def _board(turn: Turn, _command: Command) -> Refusal | None:
@@ -269,7 +257,7 @@ def _modules(turn: Turn, _command: Command) -> Refusal | None:
 
 
 CONDITIONS: dict[str, Callable[[Turn, Command], Refusal | None]] = {
-    "close": _close, "setpoint": _setpoint, "start": _start, "resume": _resume, "single": _single, "switch": _switch,
+    "close": _close, "setpoint": _setpoint, "start": _start, "resume": _resume, "single": _single,
     "board": _board, "cool": _cool, "reset": _reset, "modules": _modules,
     "known": _known,
 }  # fmt: skip

@@ -260,13 +260,11 @@ def calm(turn: Turn) -> bool:
 
 
 def loaded(turn: Turn) -> bool:
-    """T_wait is over: whether the circuit carries a current, or nothing says that it does not.
+    """T_wait is over, and there is an inverter: whether the circuit carries a current, or nothing says that it does not.
 
     A mode that is only late to read back is no load when the samples show none; a setpoint that still reads back is.
     """
     seen = turn.facts.inverter
-    if turn.settings.inverter is None:
-        return False
     drives = seen.mode != Mode.OFF and abs(seen.setpoint or 0.0) >= ZERO_TOLERANCE
     return drives or "inverter.stale" in turn.facts.unknown or not rested(turn)
 
