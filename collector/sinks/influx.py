@@ -82,6 +82,7 @@ class InfluxSink:
             enable_gzip=settings.gzip,
         )
         self._service = WriteService(self._client.api_client)  # type: ignore[no-untyped-call]  # it has no types
+        self._taken = False
         self._counts: dict[str, float] = {"requests": 0, "written_mb": 0.0, "halved": 0, "set_aside": 0}
 
     def prepare(self, record: Record) -> Record:
@@ -90,10 +91,8 @@ class InfluxSink:
 
     def write(self, records: Sequence[Record]) -> Outcome:
         """Store a batch in as few requests as its points allow."""
-        outcome = self._write(records)
-        if outcome.refused and not outcome.stored:
-            self._probe(outcome.refused[0].reason)
-        return outcome
+        self._taken = False
+        return self._write(records)
 
     def set_aside(self, messages: Sequence[SetAside]) -> None:
         """Keep what cannot be stored."""
@@ -120,6 +119,8 @@ class InfluxSink:
             self._post(b"\n".join(filter(None, (*points, *map(str.encode, marks(records))))))
         except (_PointsRefused, _TooLarge) as refusal:
             if len(records) == 1:
+                if not self._taken:
+                    self._probe(str(refusal))
                 return Outcome(
                     refused=[SetAside(records[0].identity, str(refusal), records[0].payload, records[0].source)]
                 )
@@ -127,10 +128,11 @@ class InfluxSink:
             half = len(records) // 2
             first, second = self._write(records[:half]), self._write(records[half:])
             return Outcome([*first.stored, *second.stored], [*first.refused, *second.refused])
+        self._taken = True
         return Outcome(stored=records)
 
     def _probe(self, reason: str) -> None:
-        """Nothing of a batch was taken. A point no store can mind tells whether it is the points or the store.
+        """Nothing of a batch was taken yet. A point no store can mind tells whether it is the points or the store.
 
         Raises:
             StoreUnavailable: it refuses that one too.
@@ -139,6 +141,7 @@ class InfluxSink:
             self._post(f"collector probe=1 {time.time_ns()}".encode())
         except (_PointsRefused, _TooLarge) as refusal:
             raise self._unavailable(f"it refuses every point ({refusal}; first {reason})") from refusal
+        self._taken = True
 
     def _post(self, body: bytes) -> None:
         if not body:

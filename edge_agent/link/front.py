@@ -73,6 +73,7 @@ class Front:
         self._seen = _Seen()
         self._status = Status(parts.session)
         self._alarms = OwnAlarms()
+        self._wear = health.Wear(time.monotonic())
         self._stopping = False
         self._counter = 0
         self._beat_at = self._rows_at = self._commands_at = 0.0
@@ -278,7 +279,7 @@ class Front:
             parts.recorder.put(OwnEvent("alarm", alarm))
             self._retain_alarm(alarm)
         parts.guard.send(ipc.pack_json(ipc.LINK_STATE, {"broker": parts.mqtt.connected, "dropped": drops}), now)
-        parts.mqtt.retain(f"{parts.root}/state/health", self._health(drops), urgent=False)
+        parts.mqtt.retain(f"{parts.root}/state/health", self._health(drops, now), urgent=False)
 
     def _retain_alarm(self, alarm: Mapping[str, object]) -> None:
         self._parts.mqtt.retain(f"{self._parts.root}/alarm/{alarm['alarm']}", orjson.dumps(alarm))
@@ -290,7 +291,7 @@ class Front:
         broker = {f"mqtt_{name}": count for name, count in parts.mqtt.counters().items()}
         return {**counts, **broker, **self._seen.snapshot.counts}
 
-    def _health(self, drops: dict[str, int]) -> bytes:
+    def _health(self, drops: dict[str, int], now: float) -> bytes:
         parts, snapshot = self._parts, self._seen.snapshot
         queue = {
             "recorder": drops.pop("queue_fill", 0),
@@ -298,4 +299,5 @@ class Front:
             "unreceipted": snapshot.unreceipted,
         }
         own = {"ts": parts.clock.now_us(), "clock": parts.clock.state, "queue": queue, "drops": drops}
+        own["disk"] = self._wear.body(now)
         return health.health_body(parts.mirror.health, own, snapshot)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 
 from bench.influx_front import Fault
 from collector.lines import block
+from collector.pump import Pump, PumpLimits
 from collector.sinks.influx import InfluxSettings, InfluxSink
 from collector.sinks.ports import StoreUnavailable
 from tests.conformance.sinks.conftest import InfluxSubject, Messages
+from tests.conftest import WaitUntil
+
+
+class Arrival(NamedTuple):
+    """A message as the network hands it over."""
+
+    topic: str
+    payload: bytes
 
 
 @pytest.fixture
@@ -53,6 +64,52 @@ def test_a_store_that_refuses_every_point_is_in_trouble_and_nothing_is_given_up(
         sink.write(records)
     influx.front.faults.clear()
     assert len(sink.write(records).stored) == 4
+
+
+def test_a_store_that_refuses_every_point_is_not_asked_for_each_message(
+    sink: InfluxSink, influx: InfluxSubject, influx_messages: Messages
+) -> None:
+    influx.front.faults.extend([Fault(400)] * 200)
+    before = influx.front.writes
+    with pytest.raises(StoreUnavailable, match="refuses every point"):
+        sink.write([influx_messages.telemetry() for _ in range(64)])
+    assert influx.front.writes - before <= 8
+
+
+@pytest.mark.parametrize(
+    ("fault", "most"),
+    [
+        (Fault(503), 4),
+        (Fault(429, {"Retry-After": "3"}), 2),
+        (Fault(delay_s=3.0), 3),
+        (Fault(reset=True), 4),
+        (Fault(401), 4),
+    ],
+    ids=["503", "429 with Retry-After", "silence", "a reset after storing", "a wrong token"],
+)
+def test_whatever_the_trouble_is_the_store_is_asked_at_most_once_a_second_and_then_has_everything_once(
+    influx: InfluxSubject, influx_messages: Messages, wait_until: WaitUntil, fault: Fault, most: int
+) -> None:
+    told: list[bytes] = []
+    if influx.front is None:
+        pytest.skip("faults are injected in front of our own engine only")
+    opened = influx.sink()
+    pump = Pump("pc-1", opened, lambda _topic, payload: not told.append(payload), PumpLimits())
+    influx.front.faults.extend([fault] * 50)
+    begun = influx.front.writes
+    pump.start()
+    for _ in range(10):
+        record = influx_messages.telemetry("inverter", power=[1.0, 2.0])
+        pump.offer(Arrival(f"cellguard/v1/lab/{influx.name}/tele/inverter", record.payload))
+    wait_until(lambda: pump.trouble, 5.0, "the trouble")
+    threading.Event().wait(3.0)
+    assert 1 <= influx.front.writes - begun <= most
+    assert told == []
+    influx.front.faults.clear()
+    wait_until(lambda: told, 12.0, "the receipt")
+    assert pump.stop()
+    opened.close()
+    assert len(influx.cells()) == 20
 
 
 @pytest.mark.parametrize(

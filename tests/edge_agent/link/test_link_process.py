@@ -44,6 +44,7 @@ def test_rows_and_events_reach_the_collector_and_the_books_balance(
     alarm = next(body for body in collector.stored.values() if body.get("alarm"))
     assert abs(alarm["since"] - alarm["ts"]) < 1_000_000
     wait_until(lambda: settled(collector, 102), 5, "the receipts")
+    assert collector.last("state/health")["disk"].keys() == {"written_mb", "mb_per_hour"}
     assert link.end() == 0
     assert link.books() == {
         "produced": 102,
