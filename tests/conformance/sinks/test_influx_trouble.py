@@ -169,7 +169,7 @@ def test_a_slow_answer_ends_at_the_time_limit(influx: InfluxSubject, influx_mess
     if influx.front is None:
         pytest.skip("faults are injected in front of our own engine only")
     given = influx.settings
-    sink = InfluxSink(InfluxSettings(given.url, given.org, given.bucket, given.token, timeout_s=0.2))
+    sink = InfluxSink(InfluxSettings(given.url, given.org, given.bucket, given.token, timeout_s=1.0))
     influx.front.faults.append(Fault(delay_s=30.0))
     with pytest.raises(StoreUnavailable, match="ReadTimeoutError"):
         sink.write([influx_messages.telemetry()])
