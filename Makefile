@@ -59,7 +59,7 @@ chaos: $(STAMP)  ## kill, cut, stop and starve everything, then compare store an
 fuzz: $(STAMP)  ## broken messages at every door of link and collector (MESSAGES=1000000)
 	@$(BIN)/python -m tests.fuzz --messages $(or $(MESSAGES),1000000)
 
-prove: $(STAMP)  ## every state of the supervisor up to 3 faults, and the seeded defects (not clean yet: it says what is violated)
+prove: $(STAMP)  ## every state of the supervisor up to 3 faults, and the seeded defects, each of which must be noticed
 	@$(BIN)/python -m tests.prove
 
 pictures: $(STAMP)  ## draw the README's pictures from a running demo

@@ -95,7 +95,7 @@ class Canon:
             world.deaf, world.pins_stuck, world.disk,
             world.pins, world.armed, world.held, 0 if feeding else age(now, world.fed_t, 8) if world.pins else 9,
             world.new_session, age(world.mute_until, now, 3) if world.mute_until > now else -1,
-            world.register, age(now, world.timer_t, 5) if world.register[0] else 9,
+            int(world.register[0]), world.register[1], age(now, world.timer_t, 5) if world.register[0] else 9,
             world.current, world.link, world.dirty and (world.register != OFF or drives), world.record.armed, bool(world.record.latches), danger,
             clocks.coarse(age(now, world.lost_t, 99), *self._lost) if closed and world.lost_t is not None else 0,
             age(now, world.zero_t, 6) if world.current else 0,
@@ -127,7 +127,7 @@ class Canon:
         latches = state.latches
         return (
             STATES[where], *self._phase(state, world, now, clocks),
-            drive.mode, drive.setpoint, age(now, drive.changed, (8 if closed else 3) if mismatch else 1), age(now, drive.ramped, 1),
+            int(drive.mode), drive.setpoint, age(now, drive.changed, (8 if closed else 3) if mismatch else 1), age(now, drive.ramped, 1),
             age(now, drive.epoch_at, 3) if mismatch else 3, drive.opened == world.inverter.opened,
             (drive.manual, age(drive.lease_until, now, 9)) if leased else 0,
             drive.charge_a, drive.discharge_a,

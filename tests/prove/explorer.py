@@ -20,7 +20,10 @@ from tests.prove.properties import PROPERTIES
 class Domain:
     """One search: the model, which kinds of events are loose and how many faults at once, which commands are tried.
 
-    `anytime`: so many faults may come in any tick, further ones only while something other than a clock changes. `road`: a row of moves.ROADS. `healthy`: no latch, no HOLD and no stop that nobody asked for may appear (P14).
+    `most_faults` counts those of a whole history, healed or not. `anytime`: so many may come in any tick, further ones only while
+    something other than a clock changes. `through`: a full set of faults has at least one of these kinds, which parts a search
+    that is too large for one core. `road`: a row of moves.ROADS. `healthy`: no latch, no HOLD and no stop that nobody asked for
+    may appear (P14).
     """
 
     name: str
@@ -30,6 +33,7 @@ class Domain:
     road: str = "main"
     details: frozenset[str] = frozenset()
     anytime: int = 9
+    through: tuple[str, ...] = ()
     healthy: bool = False
     most_pending: int = 1
 
@@ -55,9 +59,10 @@ class Search:
     def __init__(self, domain: Domain) -> None:
         self.domain = domain
         self._canon = Canon(domain.model, domain.details)
-        self._moves = [move for kind in domain.kinds for move in MOVES[kind]]
+        through = domain.through or domain.kinds
+        self._moves = [(move, kind in through) for kind in domain.kinds for move in MOVES[kind]]
         self._ids: dict[tuple[object, ...], int] = {}
-        self._waiting: list[list[tuple[int, Node, int]]] = [[] for _ in range(domain.most_faults + 1)]
+        self._waiting: list[list[tuple[int, Node, int]]] = [[] for _ in range(2 * domain.most_faults + 2)]
         self._parents, self._labels = array("i"), list[str]()
         self.sources, self.targets = array("i"), array("i")
         self.marks = bytearray()
@@ -68,25 +73,30 @@ class Search:
         began = perf_counter()
         gc.disable()
         try:
-            self._add(root(self.domain.model), -1, "start", 0)
-            for used in range(len(self._waiting)):
-                self._exhaust(used)
-                self.found.per_fault.append(len(self._ids))
+            self._add(root(self.domain.model), -1, "start", 1)
+            for rank in range(len(self._waiting)):
+                self._exhaust(rank)
+                if rank & 1:
+                    self.found.per_fault.append(len(self._ids))
         finally:
             gc.enable()
         self.found.states, self.found.transitions = len(self._ids), len(self.sources)
         self.found.seconds = perf_counter() - began
         return self.found
 
-    def _exhaust(self, used: int) -> None:
-        """Everything that is reached with so many faults and not with fewer."""
-        while self._waiting[used] and not self.found.violated:
-            layer, self._waiting[used] = self._waiting[used], []
+    def _exhaust(self, rank: int) -> None:
+        """Everything that is reached with so many faults and not with fewer; of as many, first what went `through`.
+
+        A rank is twice the number of faults, one more as long as none of them is of those kinds: whatever a later rank allows, an
+        earlier one does.
+        """
+        while self._waiting[rank] and not self.found.violated:
+            layer, self._waiting[rank] = self._waiting[rank], []
             for number, node, skip in layer:
-                if not self._expand(number, node, skip, used):
+                if not self._expand(number, node, skip, rank):
                     break
 
-    def _add(self, node: Node, parent: int, label: str, used: int) -> int:
+    def _add(self, node: Node, parent: int, label: str, rank: int) -> int:
         key, skip = self._canon.key(node.state, node.world, node.now)
         number = self._ids.get(key)
         if number is None:
@@ -94,29 +104,38 @@ class Search:
             self._parents.append(parent)
             self._labels.append(label)
             self.marks.append(mark_of(node))
-            self._waiting[used].append((number, node, skip))
+            self._waiting[rank].append((number, node, skip))
         if parent >= 0:
             self.sources.append(parent)
             self.targets.append(number)
         return number
 
-    def _expand(self, number: int, node: Node, skip: int, used: int) -> bool:
+    def _expand(self, number: int, node: Node, skip: int, rank: int) -> bool:
         model = self.domain.model
         edge = tick(model, node)
-        if not self._take(number, edge, used):
+        if not self._take(number, edge, rank):
             return False
         quiet = self.targets[-1] == number
-        ripe = used < self.domain.anytime or happening(edge)
-        for move in self._moves:
-            after = used + move.counts
-            if after > self.domain.most_faults or not move.may(node.world, node.state) or (move.counts and not ripe):
-                continue
+        for move, after in self._possible(node, edge, rank):
             if not self._take(number, environment(model, node, move), after):
                 return False
         if skip and quiet:
             self.found.jumps += 1
-            self._add(jump(node, skip), number, f"+{skip}", used)
-        return all(self._take(number, tick(model, node, ask), used) for ask in self._asks(node))
+            self._add(jump(node, skip), number, f"+{skip}", rank)
+        return all(self._take(number, tick(model, node, ask), rank) for ask in self._asks(node))
+
+    def _possible(self, node: Node, edge: Edge, rank: int) -> Iterator[tuple[Move, int]]:
+        """What the environment may do here, with the rank it leads to."""
+        last = 2 * self.domain.most_faults
+        ripe = rank < 2 * self.domain.anytime or happening(edge)
+        for move, through in self._moves:
+            after = rank
+            if move.counts:
+                after = rank + 2 - (rank & 1 if through else 0)
+                if after > last or not ripe:
+                    continue
+            if move.may(node.world, node.state):
+                yield move, after
 
     def _asks(self, node: Node) -> Iterator[str]:
         state = node.state
@@ -126,8 +145,8 @@ class Search:
             return
         yield from ROADS[self.domain.road].get(state.phase.state, ())
 
-    def _take(self, number: int, edge: Edge, used: int) -> bool:
-        self._add(edge.after, number, edge.move, used)
+    def _take(self, number: int, edge: Edge, rank: int) -> bool:
+        self._add(edge.after, number, edge.move, rank)
         # an event of the environment changes nothing that the next tick would not show; only a start decides something
         if edge.after.now == edge.before.now and (edge.before.state is None) == (edge.after.state is None):
             return True

@@ -35,15 +35,11 @@ def _liveness(search: Search, found: Found) -> None:
 
 
 def searched(name: str, kinds: tuple[str, ...] = (), most_faults: int | None = None) -> Found:
-    """A row of the table, perhaps with fewer kinds of events or fewer faults."""
+    """A row of the table, perhaps with fewer faults, or with other kinds of events, which may then come in every tick."""
     domain = DOMAINS[name]
-    return explore(
-        replace(
-            domain,
-            kinds=kinds or domain.kinds,
-            most_faults=domain.most_faults if most_faults is None else most_faults,
-        )
-    )
+    if kinds:
+        domain = replace(domain, kinds=kinds, through=(), anytime=domain.most_faults)
+    return explore(domain if most_faults is None else replace(domain, most_faults=most_faults, anytime=most_faults))
 
 
 def verdict(found: Found) -> str:

@@ -266,6 +266,20 @@ def test_a_module_that_stands_still_under_load_is_a_warning_then_a_fault(make_ri
     assert rig.alarm("module-02.frozen")["state"] == "never"
 
 
+def test_a_module_without_pdo6_is_a_warning_and_drives_on_by_the_temperatures_of_pdo1(running: Any) -> None:
+    readings = running.module_readings
+    running.module_readings = lambda index: [r for r in readings(index) if (r.source, r.part) != ("module-03", "pdo6")]
+    running.doze(6.0)
+    assert running.alarm("module-03.thermistors_missing")["level"] == "WARNING"
+    assert running.alarm("module-02.thermistors_missing")["state"] == "never"
+    assert running.state is State.RUN
+    running.temperature_c[2] = 55.0
+    running.until(lambda: running.state is State.LATCHED, 4.0)
+    running.module_readings = readings
+    running.doze(8.0)
+    assert running.alarm("module-03.thermistors_missing")["state"] == "cleared"
+
+
 def test_a_module_that_warms_by_two_kelvin_a_minute_is_a_warning_only(rig: Any) -> None:
     bring(rig, "STANDBY")
     for minute in range(4):

@@ -117,6 +117,13 @@ MODULE = (
         ("extra_module",),
     ),
     AlarmText(
+        "module-NN.thermistors_missing",
+        "The module sends no `pdo6`: its single thermistors are not seen. Its minimum and maximum in `pdo1` are still judged.",
+        "A BMU without thermistors, another firmware, or a DBC that names the message otherwise.",
+        "Compare the DBC with `cellguard dbc`; the hottest place of the module may be one that `pdo1` does not know of.",
+        ("thermistors_missing",),
+    ),
+    AlarmText(
         "module-NN.stale",
         "A commissioned module sends nothing that can be believed any more.",
         "Its supply, its CAN wiring, the adapter (then all modules are stale), or frames that are all ones or all zeros.",
@@ -171,7 +178,7 @@ PACK = (
     ),
     AlarmText(
         "pack.currents_disagree",
-        "Two trusted current measurements differ.",
+        "Two trusted current measurements differ. `[signals] pack_current` takes one today: the rule waits for a second sensor.",
         "A sensor, its scale or its sign.",
         "Compare both with a clamp meter; take the wrong one out of `[signals] pack_current`.",
         ("current_agree",),

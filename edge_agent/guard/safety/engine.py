@@ -48,6 +48,7 @@ class Engine:
         self._modules: dict[str, ModuleJudge] = {}
         self._numbers: dict[str, int] = {}
         self._extra: dict[str, list[Condition]] = {}
+        self._blind: dict[str, list[Condition]] = {}
         self._frozen: dict[str, tuple[list[Condition], float]] = {}
         self._contradiction = conditions(
             Alarm("pack.contradiction", effects=ELECTRIC), self._rows.rules["contradiction"], 1
@@ -106,6 +107,8 @@ class Engine:
             self._numbers[source] = number
             alarm = Alarm(f"{source}.extra", effects=ELECTRIC)
             self._extra[source] = conditions(alarm, self._rows.rules["extra_module"], 1)
+            lacking = Alarm(f"{source}.thermistors_missing")
+            self._blind[source] = conditions(lacking, self._rows.rules["thermistors_missing"], 1)
             self._frozen[source] = (
                 conditions(Alarm(f"{source}.frozen", effects=ELECTRIC), self._rows.rules["frozen"], 1),
                 0.0,
@@ -199,6 +202,8 @@ class Engine:
             if now - module.t_any.get("pdo1", float("-inf")) < SLOW_TICK_S:
                 extra = self._roster is not None and self._numbers[source] not in self._roster
                 self._sample(self._extra[source], float(extra), now)
+                lacking = module.lacks_temperatures(now, self.freshness.limit_s(source))
+                self._sample(self._blind[source], float(lacking), now)
 
     def _sample(self, found: list[Condition], value: float, now: float) -> None:
         for condition in found:

@@ -27,6 +27,7 @@ class Layout:
         "least_temp",
         "most_cell",
         "most_temp",
+        "optional",
         "per_count",
         "required",
         "same_cycle_s",
@@ -52,6 +53,7 @@ class Layout:
         # a layout without a cell in pdo4 (8 cells or fewer) does not wait for it
         used = {part for part, _, _ in self.cells}
         self.required = tuple(part for part in REQUIRED_PARTS if part in parts and (part != "pdo4" or "pdo4" in used))
+        self.optional = tuple(part for part, where in self.temps.items() if where and part not in self.required)
         # parts of one cycle arrive within a few ms; anything older belongs to the cycle before
         self.same_cycle_s = 0.9 * settings.sync_period_s
         # Σ cells in counts of CMA_Voltage = counts · per_count + at_zero
@@ -179,6 +181,10 @@ class ModuleJudge:
     def oldest_good(self) -> float:
         """When the most overdue required part was last believed; -inf when one never was."""
         return min(self.t_good.values(), default=NEVER)
+
+    def lacks_temperatures(self, now: float, limit_s: float) -> bool:
+        """Whether a part with thermistors has been silent for so long; what it last said still counts."""
+        return any(now - self.t_any.get(part, NEVER) > limit_s for part in self._layout.optional)
 
     def voltage_v(self) -> float | None:
         """Its terminal voltage as last believed."""

@@ -101,6 +101,7 @@ FIXED: dict[str, Rule] = {
     for rule in (
         Rule("extra_cell", "flag", Gate.ALWAYS, "", *_flag(), 5, 1.0, Level.FAULT),
         Rule("extra_module", "flag", Gate.ALWAYS, "", *_flag(), 5, 1.0, Level.FAULT),
+        Rule("thermistors_missing", "flag", Gate.ALWAYS, "", *_flag(warning=True), 3, 2.0),
         Rule("duplicate", "flag", Gate.ALWAYS, "", *_flag(), 5, 0.0, Level.FAULT),
         # bits 0 and 3 of 30272 clear by themselves when 125 and 41025 are written again: time for that first
         Rule("inverter_comm_fault", "flag", Gate.ALWAYS, "", *_flag(), 3, 2.0),
