@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from bench.figure import Figure
 from bench.latency_decisions import decisions
+from bench.latency_kernel import Kernel
 from bench.latency_rig import Demo, Flood
 
 GOAL_MS = 20.0
@@ -27,13 +28,12 @@ IDLE_N, LOADED_N = 60, 300
 
 
 class Load(NamedTuple):
-    """What was on the machine while it was measured, each per second; `disk` and `queue` in words."""
+    """What was on the machine while it was measured, each per second; `disk` in words."""
 
     frames: float
     sent: float
     received: float
     disk: str
-    queue: str
 
 
 class Measured(NamedTuple):
@@ -71,20 +71,22 @@ def figures(number: int = LOADED_N) -> list[Figure]:
     """Idle, then loaded, on one demo."""
     folder = Path(tempfile.mkdtemp(prefix="cellguard-latency-"))
     try:
-        with Demo(folder) as demo:
+        with Kernel() as kernel, Demo(folder) as demo:
             idle = _measure(demo, IDLE_N, None)
             with Flood(demo) as flood:
                 loaded = _measure(demo, number, flood)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return [Figure("latency", loaded.percentile(0.999), GOAL_MS, _against(idle, loaded), at_most=True)]
+    return [
+        Figure("latency", loaded.percentile(0.999), GOAL_MS, f"{_against(idle, loaded)}; {kernel.said}", at_most=True)
+    ]
 
 
 def _against(idle: Measured, loaded: Measured) -> str:
     load, full = loaded.load, CAN_BITS_PER_S / BITS_PER_FRAME
     return (
         f"ms p99.9 by the simulator, {loaded}, under {load.received:.0f} commands/s received by link ({load.sent:.0f} sent), "
-        f"{load.frames:.0f} frames/s = {load.frames / full:.0%} of the bus ({load.queue}), {load.disk}; "
+        f"{load.frames:.0f} frames/s = {load.frames / full:.0%} of the bus, {load.disk}; "
         f"idle, {idle.load.frames:.0f} frames/s: p99.9 {idle.percentile(0.999):.1f}, {idle}"
     )
 
@@ -97,7 +99,7 @@ def _measure(demo: Demo, number: int, flood: Flood | None) -> Measured:
     return Measured(
         made,
         demo.health(),
-        Load(demo.frames_per_s(), sent, received, flood.disk(spent) if flood is not None else "", demo.queue),
+        Load(demo.frames_per_s(), sent, received, flood.disk(spent) if flood is not None else ""),
     )
 
 

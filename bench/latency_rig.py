@@ -30,9 +30,6 @@ ELSEWHERE_NICE = 10
 """Flood, broker and collector run on other computers in a laboratory: here they must not take the guard's kernel threads their time,
 which hand over the bytes of a serial port."""
 SMALL_BYTES = 48_000_000
-QUEUE, QUEUED = Path("/proc/sys/net/unix/max_dgram_qlen"), 512
-"""Frames that wait between simulator and guard. An AF_CAN socket holds a full bus for more than a second; a Unix one by default 10
-frames, 2.5 ms of it, and what does not fit waits in the simulator."""
 OLD_S = 5.0
 OVERLAY = """
 [limits.cell_voltage]
@@ -56,7 +53,6 @@ class Demo:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self.folder = folder
-        self._queue = _queue(QUEUED)
         self.small_disk = folder / "state" if _mounted(folder / "state") else None
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "cellguard", "demo", "--json", "--data", str(folder), "--can", "unix",
@@ -110,13 +106,6 @@ class Demo:
         value: float = self.simulator(get=[name])["get"][name]
         return value
 
-    @property
-    def queue(self) -> str:
-        """How many frames may wait for the guard."""
-        return (
-            f"{QUEUED if self._queue is not None else QUEUE.read_text(encoding='ascii').strip()} frames may wait for it"
-        )
-
     def frames_per_s(self) -> float:
         """Frames on the bus in the last two seconds."""
         return len(self.simulator(trace="can", since=time.monotonic() - 2.0)["trace"]) / 2.0
@@ -150,20 +139,8 @@ class Demo:
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
-        if self._queue is not None:
-            _queue(self._queue)
         if self.small_disk is not None:
             subprocess.run(["umount", str(self.small_disk)], check=False)
-
-
-def _queue(frames: int) -> int | None:
-    """Set how many datagrams a Unix socket holds; what it was before, None when that is not allowed."""
-    before = int(QUEUE.read_text(encoding="ascii"))
-    try:
-        QUEUE.write_text(str(frames), encoding="ascii")
-    except OSError:
-        return None
-    return before
 
 
 def _mounted(folder: Path) -> bool:
