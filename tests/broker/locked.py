@@ -115,6 +115,7 @@ class Client:
         login: tuple[str, str] | None = None,
         will: tuple[str, bytes, bool] | None = None,
         version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+        host: str = HOST,
     ) -> None:
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, reconnect_on_failure=False
@@ -135,12 +136,12 @@ class Client:
         self.received: list[paho.MQTTMessage] = []
         self.accepted: dict[int, bool] = {}
         self.subscriptions = 0
-        self._open(port)
+        self._open(host, port)
         wait_for(lambda: self.answer is not None or self.ended, 5.0, "an answer of the broker")
 
-    def _open(self, port: int) -> None:
+    def _open(self, host: str, port: int) -> None:
         try:
-            self._client.connect(HOST, port, keepalive=20)
+            self._client.connect(host, port, keepalive=20)
         except OSError as error:
             self.ended = str(error) or "failed"
         else:

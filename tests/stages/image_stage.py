@@ -1,4 +1,4 @@
-"""Stage `image`: every target of deploy/Dockerfile is built with buildah, and the collector runs from its image's file system.
+"""Stage `image`: every target of deploy/Dockerfile is built with buildah; init, collector and demo run from their images.
 
 There is no registry here: Python's image is stood in for by this machine's Debian, tagged as the real one; the foreign images
 (broker, InfluxDB, Grafana) by the same Debian with their folders. So what is proved is our part of each image, not theirs.
@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import container
 import judge
@@ -69,6 +70,32 @@ def run(checkout: Path, cache: Path, proof: Proof) -> None:
         proof.proved(f"{target}: builds from the hash-locked requirements, {_facts(buildah, target, proof)}")
     pc = _keys(buildah, folder, proof)
     _collects(buildah, folder, pc, proof)
+
+
+class Running(NamedTuple):
+    """How containers of this stage find the broker, and where they keep what they keep."""
+
+    buildah: Buildah
+    port: int
+    folder: Path
+
+    def made(self, target: str) -> str:
+        """A container of an image."""
+        return self.buildah.do("from", "--pull-never", f"cellguard/{target}", seconds=BUILD_S)
+
+    def kept(self, name: str, mode: int = 0o700) -> Path:
+        """A volume of the images' user."""
+        made = self.folder / name
+        made.mkdir()
+        made.chmod(mode)
+        os.chown(made, 10001, 10001)
+        return made
+
+    @property
+    def environment(self) -> list[str]:
+        """The broker of this machine instead of the one of compose."""
+        found = {"HOST": "127.0.0.1", "PORT": str(self.port)}
+        return [f"--env=CELLGUARD_MQTT__{name}={value}" for name, value in found.items()]
 
 
 def _bases(buildah: Buildah, checkout: Path, cache: Path, proof: Proof) -> None:
@@ -150,37 +177,53 @@ def _output(command: Sequence[str]) -> str:
 def _collects(buildah: Buildah, folder: Path, pc: Path, proof: Proof) -> None:
     """A message from an agent's certificate is stored and receipted by the collector of the image, all over TLS."""
     port, people = judge.free_port(), judge.free_port()
-    state = folder / "state"
-    state.mkdir(mode=0o700)
-    os.chown(state, 10001, 10001)
-    environment = {
-        "CELLGUARD_MQTT__HOST": "127.0.0.1", "CELLGUARD_MQTT__PORT": str(port), "CELLGUARD_STORE__KIND": "archive",
-    }  # fmt: skip
+    running = Running(buildah, port, folder)
     options = [
-        *(f"--env={name}={value}" for name, value in environment.items()),
+        *running.environment,
+        "--env=CELLGUARD_STORE__KIND=archive",
         f"--volume={pc / 'collector'}:/pc/collector:ro",
-        f"--volume={state}:/var/lib/cellguard",
+        f"--volume={running.kept('state')}:/var/lib/cellguard",
     ]
-    working = buildah.do("from", "--pull-never", "cellguard/collector", seconds=BUILD_S)
+    working = running.made("collector")
     collect = ("cellguard", "collector", "run", "--config", "/pc/collector/collector.toml")
+    export = ("cellguard", "export", "--archive", "/var/lib/cellguard/archive", "--format", "csv", "--node")
+
+    def stored(node: str) -> str:
+        return _output(buildah.command(working, options, *export, node))
+
     with (
         judge.process([program("mosquitto"), "-c", str(_settings(folder, pc, port, people))], folder / "mosquitto.log"),
         judge.process(buildah.command(working, options, *collect), folder / "collector.log"),
-        _agent(pc, port) as (agent, heard),
     ):
-        proof.wait(lambda: agent.connected, STORED_S, "the agent to be let in by its certificate")
+        with _agent(pc, port) as (agent, heard):
+            proof.wait(lambda: agent.connected, STORED_S, "the agent to be let in by its certificate")
 
-        def receipted() -> bool:
-            agent.publish(f"{NODE}/tele/module-01", json.dumps(ROW).encode())
-            return any(b'"ranges":[[1,1]]' in message.payload for message in heard)
+            def receipted() -> bool:
+                agent.publish(f"{NODE}/tele/module-01", json.dumps(ROW).encode())
+                return any(b'"ranges":[[1,1]]' in message.payload for message in heard)
 
-        proof.wait(receipted, STORED_S, "the receipt of the collector in the image")
-    source = ("cellguard", "export", "--archive", "/var/lib/cellguard/archive", "--format", "csv")
-    stored = _output(buildah.command(working, options, *source))
-    proof.require("module-01,CMA_Voltage,47.33" in stored, stored)
-    proof.proved(
-        "the collector runs from its image's file system over TLS: a message is stored, receipted and exported"
-    )
+            proof.wait(receipted, STORED_S, "the receipt of the collector in the image")
+        proof.require("module-01,CMA_Voltage,47.33" in stored("rig-1"), stored("rig-1"))
+        proof.proved(
+            "the collector runs from its image's file system over TLS: a message is stored, receipted and exported"
+        )
+        with _demo(running, pc):
+            proof.wait(lambda: "module-08,CMA_Voltage," in stored("demo"), STORED_S * 2, "the demo's telemetry")
+        proof.proved("the profile demo runs from its image: its agent's telemetry, of all modules, is stored")
+
+
+@contextmanager
+def _demo(running: Running, pc: Path) -> Iterator[None]:
+    """The simulated rig with its agent, as compose starts them."""
+    options = [
+        *running.environment,
+        f"--volume={pc / 'demo'}:/pc/demo:ro",
+        f"--volume={running.kept('rig')}:/var/lib/cellguard",
+        f"--volume={running.kept('run', 0o1777)}:/run",
+    ]
+    command = running.buildah.command(running.made("demo"), options, "sh", "/opt/cellguard/init/demo.sh")
+    with judge.process(command, running.folder / "demo.log"):
+        yield
 
 
 def _settings(folder: Path, pc: Path, port: int, people: int) -> Path:
