@@ -89,8 +89,7 @@ def issue(role: str, name: str, folder: Path, days: int) -> None:
     click.echo(
         f'In {settings}: [mqtt] tls = {{ ca = "certs/ca.crt", cert = "certs/{stem}.crt", key = "certs/{stem}.key" }}'
     )
-    if role == "collector":
-        click.echo(RELOAD.format(broker=folder / "broker" / "acl"))
+    click.echo(RELOAD.format(broker=folder / "broker" / "acl"))
 
 
 @command.command("revoke")
@@ -110,7 +109,7 @@ def revoke(name: str, folder: Path) -> None:
 def list_(folder: Path, as_json: bool) -> None:
     """Show every certificate with its role, its end and whether it is good."""
     now = datetime.now(UTC)
-    found = office(folder).list(now)
+    found = office(folder).certificates(now)
     for one in found:
         left = (one.ends - now).days
         if as_json:

@@ -18,8 +18,8 @@ def template_of(role: str, shipped: str) -> tuple[str, list[str]]:
     raise KeyError(role)
 
 
-def patterns_of(shipped: str) -> str:
-    """The part of the shipped file that is nobody's in particular: what it says of itself, and the agents' patterns."""
+def heading_of(shipped: str) -> str:
+    """What the shipped file says of itself, without anybody's rules."""
     blocks = [block for block in shipped.strip().split("\n\n") if f"\n{_USER}" not in block]
     return "\n\n".join(blocks) + "\n"
 

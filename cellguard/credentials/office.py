@@ -12,7 +12,7 @@ import mosquitto
 from cellguard.credentials import acl, authority, passwords
 from cellguard.credentials.authority import LEAF_DAYS, Pair
 from cellguard.credentials.folder import Folder, remove_client, write_private
-from cellguard.credentials.names import is_agent, plain_name, user_name
+from cellguard.credentials.names import checked
 from shared.errors import ConfigError
 
 _PASSWORD_BYTES = 18
@@ -61,7 +61,7 @@ class Office:
         write_private(broker / "mosquitto.conf", mosquitto.read("mosquitto.conf").encode())
         first = {
             "crl.pem": authority.revocation_list(own, (), now, None),
-            "acl": acl.patterns_of(mosquitto.read("acl")).encode(),
+            "acl": acl.heading_of(mosquitto.read("acl")).encode(),
             "passwd": b"",
         }
         for name, content in first.items():
@@ -70,11 +70,11 @@ class Office:
 
     def issue(self, role: str, name: str, now: datetime, days: int) -> Path:
         """A new certificate for an agent or a collector; returns its folder. Earlier ones stay good until they end."""
-        user = user_name(role, name)
+        checked(role, name)
         own = self._authority()
-        pair = authority.issue_client(own, user, now, days)
+        pair = authority.issue_client(own, name, now, days)
         stem = name.rpartition("/")[2]
-        self._allow(role, user)
+        self._allow(role, name)
         write_private(self._folder.issued / f"{pair.certificate.serial_number:x}.crt", pair.certificate_pem)
         place = self._folder.client(name)
         write_private(place / "ca.crt", own.certificate_pem)
@@ -84,9 +84,9 @@ class Office:
 
     def revoke(self, name: str, now: datetime) -> int:
         """Revoke every certificate of a name and take its place in the ACL; how many were good until now."""
-        good = [one for one in self.list(now) if one.name == name and one.state == "good"]
+        good = [one for one in self.certificates(now) if one.name == name and one.state == "good"]
         if not good:
-            known = ", ".join(sorted({one.name for one in self.list(now) if one.state == "good"})) or "nobody"
+            known = ", ".join(sorted({one.name for one in self.certificates(now) if one.state == "good"})) or "nobody"
             raise ConfigError("NAME", name, f"who has a good certificate: {known}")
         own, crl = self._authority(), self._folder.broker / "crl.pem"
         before = self._read(crl)
@@ -97,7 +97,7 @@ class Office:
             remove_client(self._folder, name)
         return len(good)
 
-    def list(self, now: datetime) -> list[Issued]:
+    def certificates(self, now: datetime) -> list[Issued]:
         """Every certificate ever issued to a client, by name, the one that ends last first."""
         self._folder.require_authority()
         revoked = authority.revoked_serials(self._read(self._folder.broker / "crl.pem"))
@@ -107,22 +107,23 @@ class Office:
 
     def _issued(self, path: Path, roles: dict[str, str], revoked: set[int], now: datetime) -> Issued:
         certificate = authority.load_certificate(self._read(path), str(path))
-        user, serial = authority.common_name(certificate), certificate.serial_number
+        name, serial = authority.common_name(certificate), certificate.serial_number
         ends = certificate.not_valid_after_utc
         state = "revoked" if serial in revoked else "expired" if ends <= now else "good"
-        return Issued(plain_name(user), "agent" if is_agent(user) else roles.get(user, ""), serial, ends, state)
+        return Issued(name, roles.get(name) or ("agent" if "/" in name else "collector"), serial, ends, state)
 
     # ---- passwords --------------------------------------------------------------------------------------------------
 
     def password(self, role: str, name: str) -> Path:
         """A new password for a name, in a file of its own; the old one no longer holds."""
-        user, own = user_name(role, name), self._authority()
+        checked(role, name)
+        own = self._authority()
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         path = self._folder.broker / "passwd"
         text = passwords.with_password(
-            self._read(path).decode(), user, password, secrets.token_bytes(passwords.SALT_BYTES)
+            self._read(path).decode(), name, password, secrets.token_bytes(passwords.SALT_BYTES)
         )
-        self._allow(role, user)
+        self._allow(role, name)
         place = self._folder.client(name)
         write_private(place / "ca.crt", own.certificate_pem)
         written = write_private(place / f"{name.rpartition('/')[2]}.password", f"{password}\n".encode())
@@ -135,24 +136,20 @@ class Office:
         if name not in known:
             raise ConfigError("NAME", name, f"who has a password: {', '.join(known) or 'nobody'}")
         path = self._folder.broker / "passwd"
-        user = known[name]
-        write_private(path, passwords.without_password(self._read(path).decode(), user).encode())
-        if not any(one.name == name and one.state == "good" for one in self.list(now)):
-            self._edit_acl(lambda text: acl.without_user(text, user))
+        write_private(path, passwords.without_password(self._read(path).decode(), name).encode())
+        if not any(one.name == name and one.state == "good" for one in self.certificates(now)):
+            self._edit_acl(lambda text: acl.without_user(text, name))
             remove_client(self._folder, name)
 
-    def password_users(self) -> dict[str, str]:
-        """Everybody with a password: the name as people write it → the broker's user name."""
+    def password_users(self) -> list[str]:
+        """Everybody with a password."""
         self._folder.require_authority()
-        text = self._read(self._folder.broker / "passwd").decode()
-        return {plain_name(user): user for user in passwords.users(text)}
+        return passwords.users(self._read(self._folder.broker / "passwd").decode())
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def _allow(self, role: str, user: str) -> None:
-        """Give a named user its role; agents are in the patterns already."""
-        if is_agent(user):
-            return
+        """Give a name its role, unless it has another one."""
         text = self._read(self._folder.broker / "acl").decode()
         has = acl.users(text).get(user)
         if has not in {None, role}:

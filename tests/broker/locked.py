@@ -182,6 +182,10 @@ class Client:
         self._client.subscribe([(topic, 1) for topic in topics])
         wait_for(lambda: self.subscriptions > before, 5.0, "the broker's answer to a subscription")
 
+    def grab(self, topics: Iterable[str]) -> None:
+        """Subscribe without waiting for anything."""
+        self._client.subscribe([(topic, 1) for topic in topics])
+
     def topics(self, payload: bytes) -> set[str]:
         """Where a payload was received."""
         return {message.topic for message in list(self.received) if message.payload == payload}
@@ -204,9 +208,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def login(broker: LockedBroker, name: str, user: str | None = None) -> tuple[str, str]:
+def login(broker: LockedBroker, name: str) -> tuple[str, str]:
     """User name and password of somebody with a password."""
-    return user or name, broker.password_of(name)
+    return name, broker.password_of(name)
 
 
 def _listens(port: int) -> bool:

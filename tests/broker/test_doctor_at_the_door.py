@@ -15,7 +15,6 @@ import pytest
 from cellguard import toml
 from cellguard.credentials import authority
 from cellguard.credentials.folder import write_private
-from cellguard.credentials.names import user_name
 from tests.broker.locked import HOST, Client, LockedBroker, now
 
 RIG = "lab/rig-1"
@@ -39,14 +38,14 @@ def all_is_well(_broker: LockedBroker, _mqtt: dict[str, Any]) -> None:
 
 @case
 def the_certificate_has_expired(broker: LockedBroker, mqtt: dict[str, Any]) -> None:
-    pair = authority.issue_client(own(broker), user_name("agent", RIG), now() - timedelta(days=11), 10)
+    pair = authority.issue_client(own(broker), RIG, now() - timedelta(days=11), 10)
     mqtt["tls"]["cert"] = write_private(broker.folder.path / "old.crt", pair.certificate_pem)
     mqtt["tls"]["key"] = write_private(broker.folder.path / "old.key", pair.key_pem)
 
 
 @case
 def the_certificate_is_foreign(broker: LockedBroker, mqtt: dict[str, Any]) -> None:
-    pair = authority.issue_client(authority.new_authority(now()), user_name("agent", RIG), now(), 10)
+    pair = authority.issue_client(authority.new_authority(now()), RIG, now(), 10)
     mqtt["tls"]["cert"] = write_private(broker.folder.path / "other.crt", pair.certificate_pem)
     mqtt["tls"]["key"] = write_private(broker.folder.path / "other.key", pair.key_pem)
 
@@ -60,7 +59,7 @@ def a_file_is_missing(broker: LockedBroker, mqtt: dict[str, Any]) -> None:
 def the_password_is_wrong(broker: LockedBroker, mqtt: dict[str, Any]) -> None:
     del mqtt["tls"]["cert"], mqtt["tls"]["key"]
     password = write_private(broker.folder.path / "wrong", b"wrong\n")
-    mqtt.update(port=broker.people, username=user_name("agent", RIG), password_file=password)
+    mqtt.update(port=broker.people, username=RIG, password_file=password)
 
 
 @case

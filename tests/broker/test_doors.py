@@ -13,7 +13,6 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from cellguard.credentials import authority
 from cellguard.credentials.folder import write_private
-from cellguard.credentials.names import user_name
 from tests.broker.locked import AUDITOR, HOST, Client, LockedBroker, login, now
 from tests.conftest import wait_for
 
@@ -44,7 +43,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedBroker]:
 
 @pytest.fixture
 def agent(locked: LockedBroker) -> Iterator[Client]:
-    client = Client(locked.machines, locked.tls(RIG), client_id=user_name("agent", RIG))
+    client = Client(locked.machines, locked.tls(RIG), client_id=RIG)
     assert client.up
     yield client
     client.leave()
@@ -68,22 +67,22 @@ def own(locked: LockedBroker) -> authority.Pair:
 
 
 def good(locked: LockedBroker) -> ssl.SSLContext:
-    return with_pair(locked, authority.issue_client(own(locked), user_name("agent", RIG), now(), 10))
+    return with_pair(locked, authority.issue_client(own(locked), RIG, now(), 10))
 
 
 def expired(locked: LockedBroker) -> ssl.SSLContext:
     long_ago = now() - timedelta(days=11)
-    return with_pair(locked, authority.issue_client(own(locked), user_name("agent", RIG), long_ago, 10))
+    return with_pair(locked, authority.issue_client(own(locked), RIG, long_ago, 10))
 
 
 def not_yet_good(locked: LockedBroker) -> ssl.SSLContext:
     later = now() + timedelta(days=3)
-    return with_pair(locked, authority.issue_client(own(locked), user_name("agent", RIG), later, 10))
+    return with_pair(locked, authority.issue_client(own(locked), RIG, later, 10))
 
 
 def foreign(locked: LockedBroker) -> ssl.SSLContext:
     stranger = authority.new_authority(now())
-    return with_pair(locked, authority.issue_client(stranger, user_name("agent", RIG), now(), 10))
+    return with_pair(locked, authority.issue_client(stranger, RIG, now(), 10))
 
 
 def of_its_own_making(locked: LockedBroker) -> ssl.SSLContext:
@@ -96,8 +95,8 @@ def of_a_server(locked: LockedBroker) -> ssl.SSLContext:
 
 def signed_by_a_client(locked: LockedBroker) -> ssl.SSLContext:
     """A Pi's key is no authority, whatever its owner signs with it."""
-    client = authority.issue_client(own(locked), user_name("agent", "lab/rig-9"), now(), 10)
-    forged = authority.issue_client(client, user_name("agent", RIG), now(), 10)
+    client = authority.issue_client(own(locked), "lab/rig-9", now(), 10)
+    forged = authority.issue_client(client, RIG, now(), 10)
     folder = locked.folder.path / "tried"
     chain = write_private(folder / "chain.crt", forged.certificate_pem + client.certificate_pem)
     context = locked.tls()
@@ -137,7 +136,7 @@ def test_a_password_does_not_open_the_machines_door(locked: LockedBroker) -> Non
 
 @pytest.mark.parametrize(
     ("user", "password"),
-    [(None, ""), ("alice", "wrong"), ("alice", ""), ("nobody", "x"), ("", ""), ("cellguard/v1/lab/rig-1", "")],
+    [(None, ""), ("alice", "wrong"), ("alice", ""), ("nobody", "x"), ("", ""), (RIG, "")],
 )
 def test_nobody_gets_in_at_the_peoples_door_without_the_right_password(
     user: str | None, password: str, locked: LockedBroker
@@ -167,7 +166,7 @@ def answered(plain: socket.socket) -> bool:
 # ---- sessions -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("claimed", ["cellguard/v1/lab/rig-1", "cellguard-lab-rig-1", ""])
+@pytest.mark.parametrize("claimed", [RIG, "cellguard-lab-rig-1", ""])
 def test_no_other_machine_can_take_a_machines_session(claimed: str, locked: LockedBroker, agent: Client) -> None:
     thief = Client(locked.machines, locked.tls("pc-1"), client_id=claimed)
     thief.subscribe([COMMAND])
@@ -185,7 +184,7 @@ def test_a_person_who_claims_a_machines_client_id_interrupts_it_but_gets_none_of
     watcher = Client(locked.people, locked.tls(), login=login(locked, AUDITOR))
     watcher.subscribe([STATUS])
 
-    thief = Client(locked.people, locked.tls(), login=login(locked, "bob"), client_id=user_name("agent", RIG))
+    thief = Client(locked.people, locked.tls(), login=login(locked, "bob"), client_id=RIG)
     wait_for(lambda: agent.ended, 5.0, "the agent to be interrupted")
     thief.publish([STATUS, COMMAND], b"forged")
     again = Client(locked.machines, locked.tls(RIG))
@@ -201,7 +200,7 @@ def test_with_client_id_prefixes_a_person_cannot_even_interrupt_a_machine(tmp_pa
     broker = started(tmp_path, "clientid_prefixes cellguard-\nauto_id_prefix cellguard-auto-\n")
     try:
         machine = Client(broker.machines, broker.tls(RIG), client_id="cellguard-lab-rig-1")
-        thief = Client(broker.people, broker.tls(), login=login(broker, "bob"), client_id=user_name("agent", RIG))
+        thief = Client(broker.people, broker.tls(), login=login(broker, "bob"), client_id=RIG)
         person = Client(broker.people, broker.tls(), login=login(broker, "bob"))
         machine.publish([STATUS], b"still here")
 

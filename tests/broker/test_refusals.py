@@ -13,7 +13,6 @@ import pytest
 from cellguard.credentials import authority
 from cellguard.credentials.authority import Pair
 from cellguard.credentials.folder import Folder, write_private
-from cellguard.credentials.names import user_name
 from cellguard.credentials.office import Office
 from shared.errors import ConfigError
 from shared.mqtt import BrokerSettings, Mqtt
@@ -58,17 +57,17 @@ def broken(tmp_path: Path) -> Iterator[Broken]:
 
 
 def expired(broker: Broken) -> BrokerSettings:
-    pair = authority.issue_client(broker.own(), user_name("agent", RIG), now() - timedelta(days=11), 10)
+    pair = authority.issue_client(broker.own(), RIG, now() - timedelta(days=11), 10)
     return broker.with_pair(pair)
 
 
 def not_yet_valid(broker: Broken) -> BrokerSettings:
-    pair = authority.issue_client(broker.own(), user_name("agent", RIG), now() + timedelta(days=3), 10)
+    pair = authority.issue_client(broker.own(), RIG, now() + timedelta(days=3), 10)
     return broker.with_pair(pair)
 
 
 def revoked(broker: Broken) -> BrokerSettings:
-    pair = authority.issue_client(broker.own(), user_name("agent", RIG), now(), 10)
+    pair = authority.issue_client(broker.own(), RIG, now(), 10)
     settings = broker.with_pair(pair)
     crl = broker.folder.broker / "crl.pem"
     serials = [pair.certificate.serial_number]
@@ -78,7 +77,7 @@ def revoked(broker: Broken) -> BrokerSettings:
 
 def foreign(broker: Broken) -> BrokerSettings:
     stranger = authority.new_authority(now())
-    return broker.with_pair(authority.issue_client(stranger, user_name("agent", RIG), now(), 10))
+    return broker.with_pair(authority.issue_client(stranger, RIG, now(), 10))
 
 
 def without(broker: Broken) -> BrokerSettings:
@@ -109,7 +108,7 @@ def with_a_clock_that_is_behind(broker: Broken) -> BrokerSettings:
 def with_a_wrong_password(broker: Broken) -> BrokerSettings:
     password = write_private(broker.folder.path / "wrong", b"wrong\n")
     settings = replace(broker.settings(), port=broker.people, cert=None, key=None)
-    return replace(settings, username=user_name("agent", RIG), password_file=password)
+    return replace(settings, username=RIG, password_file=password)
 
 
 def with_an_unknown_user(broker: Broken) -> BrokerSettings:
@@ -167,7 +166,7 @@ def test_it_is_let_in_by_certificate_and_by_password(broken: Broken) -> None:
     login = broken.folder.client(RIG) / "rig-1.password"
     by_password = replace(
         broken.settings(), port=broken.people, cert=None, key=None,
-        username=user_name("agent", RIG), password_file=login, client_id="other",
+        username=RIG, password_file=login, client_id="other",
     )  # fmt: skip
 
     clients = [Mqtt(broken.settings()), Mqtt(by_password)]

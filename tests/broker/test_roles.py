@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import pytest
 
-from cellguard.credentials.names import user_name
 from tests.broker.locked import AUDITOR, Client, LockedBroker, login, now
 from tests.conftest import wait_for
 
@@ -94,11 +93,11 @@ class Desk:
         return auditor
 
     def client(self, who: str, will: tuple[str, bytes, bool] | None = None) -> Client:
-        role, name, certificate = WHO[who]
+        _, name, certificate = WHO[who]
         if certificate:
             client = Client(self.broker.machines, self.broker.tls(name), client_id=f"cellguard-{who}", will=will)
         else:
-            credentials = login(self.broker, name, user_name(role, name))
+            credentials = login(self.broker, name)
             client = Client(self.broker.people, self.broker.tls(), login=credentials, will=will)
         assert client.up, (who, client.ended)
         return client
@@ -109,6 +108,13 @@ class Desk:
         mark = b"mark %d" % self._marks
         self.auditor.publish([f"mark/{self._marks}"], mark)
         wait_for(lambda: watcher.topics(mark), 5.0, "the mark")
+
+    def last_will(self, who: str) -> None:
+        """Wait until the broker has published the will of a connection that was cut after all others."""
+        mark = f"the end of {who}".encode()
+        credentials = login(self.broker, AUDITOR)
+        Client(self.broker.people, self.broker.tls(), login=credentials, will=("mark/will", mark, False)).cut()
+        wait_for(lambda: self.auditor.topics(mark), 5.0, "the last will")
 
 
 def publish(desk: Desk, who: str) -> frozenset[str]:
@@ -135,8 +141,7 @@ def retain(desk: Desk, who: str) -> frozenset[str]:
 def will(desk: Desk, who: str) -> frozenset[str]:
     for topic in TOPICS:
         desk.client(who, (topic, f"will {who}".encode(), True)).cut()
-    desk.settle(desk.auditor)
-    wait_for(lambda: desk.broker.said().count("closed its connection") > 0, 5.0, "the broker to notice")
+    desk.last_will(who)
     found = frozenset(desk.auditor.topics(f"will {who}".encode()))
     desk.auditor.publish(found, b"", retain=True)
     return found

@@ -189,7 +189,9 @@ def _collects(buildah: Buildah, folder: Path, pc: Path, proof: Proof) -> None:
     export = ("cellguard", "export", "--archive", "/var/lib/cellguard/archive", "--format", "csv", "--node")
 
     def stored(node: str) -> str:
-        return _output(buildah.command(working, options, *export, node))
+        """What is stored of a node, and what is said while nothing is."""
+        command = buildah.command(working, options, *export, node)
+        return subprocess.run(command, text=True, capture_output=True, timeout=RUN_S, check=False).stdout
 
     with (
         judge.process([program("mosquitto"), "-c", str(_settings(folder, pc, port, people))], folder / "mosquitto.log"),

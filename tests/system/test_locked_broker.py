@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 
 from cellguard import toml
-from cellguard.credentials.names import user_name
 from cellguard.demo.plan import COLLECTOR, NODE, SITE, Options, collector_settings, edge_settings, make_folders
 from tests.broker.locked import HOST, Client, LockedBroker, login, now
 from tests.conftest import wait_for
@@ -29,7 +28,7 @@ from tests.conftest import wait_for
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 NAME, NEIGHBOUR = f"{SITE}/{NODE}", f"{SITE}/rig-9"
-ROOT = user_name("agent", NAME)
+ROOT = f"cellguard/v1/{NAME}"
 FORGED = 4242.42
 MODULES = 2
 TAKEOVERS, FLOOD = 15, 20_000
@@ -120,10 +119,6 @@ class Site:
                 body: dict[str, Any] = json.loads(answers.readline())
         return body
 
-    def moved(self, since: float) -> set[str]:
-        """Outputs that really changed since then."""
-        return {one["what"] for one in self.simulator(truth=True, since=since)["truth"]}
-
     def stored(self, form: str = "csv", node: str = NODE) -> str:
         """Everything of one node; "" while nothing of it is stored."""
         return self.cellguard("export", "--archive", str(self.folders.archive), "--format", form, "--node", node).stdout
@@ -137,6 +132,7 @@ class Watcher:
     """The operator's eyes: everything the node publishes."""
 
     def __init__(self, site: Site) -> None:
+        self.site = site
         self.client = site.person("alice")
         self.client.subscribe([f"{ROOT}/#"])
 
@@ -150,12 +146,26 @@ class Watcher:
 
     def ask(self, target: str, body: dict[str, Any], *, retain: bool = False) -> dict[str, Any]:
         """Publish one command and return its last answer."""
+        before = self.answered()
         self.client.publish([f"{ROOT}/cmd/{target}"], json.dumps(body).encode(), retain=retain)
-        return self.answer(body["id"])
+        return self.answer(body["id"], before)
 
-    def answer(self, identifier: str) -> dict[str, Any]:
+    def moved(self, since: float) -> set[str]:
+        """Outputs that really changed since then, but pump and fan when the guard's own cooling did it."""
+        outputs = self.bodies("state/outputs")[-1]
+        changed = {one["what"] for one in self.site.simulator(truth=True, since=since)["truth"]}
+        return {name for name in changed if outputs.get(name, {}).get("by") != "cooling"}
+
+    def answered(self) -> int:
+        """How many answers were heard so far, to anybody."""
+        return len(self.bodies("ack"))
+
+    def answer(self, identifier: str, before: int = 0) -> dict[str, Any]:
+        """The last answer to a command among those after the first `before` answers."""
+
         def last() -> dict[str, Any] | None:
-            own = [ack for ack in self.bodies("ack") if ack["id"] == identifier and ack["status"] != "accepted"]
+            heard = self.bodies("ack")[before:]
+            own = [ack for ack in heard if ack["id"] == identifier and ack["status"] != "accepted"]
             return own[-1] if own else None
 
         found: dict[str, Any] = wait_for(last, 25.0, f"an answer to {identifier}")
@@ -170,6 +180,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         watcher = Watcher(made)
         wait_for(lambda: watcher.bodies("receipt"), 30.0, "the first receipt")
         wait_for(lambda: watcher.bodies("status")[-1]["state"] == "online", 30.0, lambda: str(watcher.bodies("status")))
+        wait_for(lambda: watcher.bodies("state/safety")[-1]["state"] == "STANDBY", 30.0, "STANDBY")
         watcher.client.leave()
         yield made
     finally:
@@ -229,14 +240,15 @@ def test_an_insider_without_the_operators_role_moves_no_output(
     mark = watcher.ask("schedule", {"id": f"mark-{insider.__name__}", "action": "stop"})
 
     assert mark["status"] == "done"
-    assert site.moved(since) == set()
+    assert watcher.moved(since) == set()
     assert not [ack for ack in watcher.bodies("ack") if str(ack["id"]).startswith("forged")]
 
 
 def test_old_commands_are_answered_and_not_acted_on(site: Site, watcher: Watcher) -> None:
     """A close that worked is recorded, and played back: as it was, under a new id, after a restart of link, retained."""
     recorded = {"id": "close-1", "actor": "alice", "action": "close", "hb": watcher.heartbeat()}
-    assert watcher.ask("contactor", recorded)["status"] == "done"
+    closed = watcher.ask("contactor", recorded)
+    assert closed["status"] == "done", closed
     assert watcher.ask("contactor", {"id": "open-1", "action": "open"})["status"] == "done"
     wait_for(lambda: not site.simulator(get=["circuit.closed"])["get"]["circuit.closed"], 10.0, "an open circuit")
     time_of_beat = time.monotonic()
@@ -244,21 +256,20 @@ def test_old_commands_are_answered_and_not_acted_on(site: Site, watcher: Watcher
     since = time.monotonic()
 
     def replay(body: dict[str, Any]) -> str:
-        watcher.client.received.clear()
         return str(watcher.ask("contactor", body)["code"])
 
     assert replay(recorded) == "E_DUPLICATE"
     assert replay({**recorded, "id": "close-2"}) == "E_NOT_FRESH"
     watcher.client.publish([f"{ROOT}/cmd/contactor"], json.dumps({**recorded, "id": "kept"}).encode(), retain=True)
     assert watcher.answer("kept")["code"] == "E_NOT_FRESH"
-    watcher.client.received.clear()
+    before = watcher.answered()
     site.again("link", "edge", "link", "--config", str(site.folders.edge_toml))
-    assert watcher.answer("kept")["code"] == "E_RETAINED"
+    assert watcher.answer("kept", before)["code"] == "E_RETAINED"
     watcher.client.publish([f"{ROOT}/cmd/contactor"], b"", retain=True)
     assert replay({**recorded, "id": "close-3"}) == "E_NOT_FRESH"
     assert replay(recorded) == "E_DUPLICATE"
 
-    assert site.moved(since) == set()
+    assert watcher.moved(since) == set()
 
 
 def test_an_operators_last_will_closes_nothing_hours_later(site: Site, watcher: Watcher) -> None:
@@ -268,11 +279,11 @@ def test_an_operators_last_will_closes_nothing_hours_later(site: Site, watcher: 
     site.person("alice", will=(topic, json.dumps(command).encode(), True)).cut()
 
     assert watcher.answer("last-will")["code"] == "E_NOT_FRESH"
-    assert site.moved(since) == set()
+    assert watcher.moved(since) == set()
     watcher.client.publish([topic], b"", retain=True)
 
 
-def test_a_burst_of_old_commands_is_answered_one_by_one(site: Site, watcher: Watcher) -> None:
+def test_a_burst_of_old_commands_is_answered_one_by_one(watcher: Watcher) -> None:
     since, names = time.monotonic(), [f"burst-{number}" for number in range(100)]
     for name in names:
         command = {"id": name, "action": "close", "hb": "00000000:1"}
@@ -282,7 +293,7 @@ def test_a_burst_of_old_commands_is_answered_one_by_one(site: Site, watcher: Wat
 
     codes = {watcher.answer(name)["code"] for name in names}
     assert codes <= {"E_NOT_FRESH", "E_RATE"}
-    assert site.moved(since) == set()
+    assert watcher.moved(since) == set()
 
 
 def test_a_flood_from_a_viewer_delays_no_command(site: Site, watcher: Watcher) -> None:
@@ -296,7 +307,7 @@ def test_a_flood_from_a_viewer_delays_no_command(site: Site, watcher: Watcher) -
     assert FLOOD / sent_s > 5_000
     assert answer["status"] == "done"
     assert answer["took_ms"] < 2_000
-    assert site.moved(since) == set()
+    assert watcher.moved(since) == set()
     flood.leave()
 
 
@@ -304,8 +315,8 @@ def test_a_loop_of_takeovers_moves_nothing_and_loses_nothing(site: Site, watcher
     since, began_us = time.monotonic(), time.time_ns() // 1000
     taken = 0
     while taken < TAKEOVERS:
-        thief = site.person("bob", client_id=ROOT)
-        thief.subscribe([f"{ROOT}/cmd/#", "#"])
+        thief = site.person("bob", client_id=NAME)
+        thief.grab([f"{ROOT}/cmd/#", "#"])
         taken += thief.up
         thief.fire(f"{ROOT}/tele/module-01", b'{"forged":1}')
         thief.leave()
@@ -313,7 +324,7 @@ def test_a_loop_of_takeovers_moves_nothing_and_loses_nothing(site: Site, watcher
     wait_for(lambda: site.times()[-1] > over_us + 2_000_000, 30.0, "records from after the attack")
     wait_for(lambda: max(holes(site, began_us)) < 450_000, 20.0, "every record of the attack's time")
 
-    assert site.moved(since) == set()
+    assert watcher.moved(since) == set()
     assert watcher.ask("schedule", {"id": "after-the-takeovers", "action": "stop"})["status"] == "done"
 
 
@@ -327,7 +338,7 @@ def test_no_forged_point_gets_into_the_store(site: Site) -> None:
     """A neighbour with a certificate of its own writes what it likes: into others' trees, and with tags of others in its own."""
     body = {"spool": "a1b2c3d4", "lane": "tele", "seq": 1, "boot": "00000000", "clock": "synced",
             "t0": time.time_ns() // 1000, "t": [0], "v": {"CMA_Voltage": [FORGED]}}  # fmt: skip
-    own = user_name("agent", NEIGHBOUR)
+    own = f"cellguard/v1/{NEIGHBOUR}"
     sources = [
         "module-01",
         f"module-01,node={NODE}",
@@ -388,6 +399,7 @@ def test_a_certificate_that_was_revoked_is_said_in_links_log_and_nothing_is_lost
     )
     tries = log.read_text().count("has been revoked")
     site.broker.office.issue("agent", NAME, now(), 10)
+    site.broker.reload()
     site.again("link", "edge", "link", "--config", str(site.folders.edge_toml))
     over_us = time.time_ns() // 1000
     wait_for(lambda: site.times()[-1] > over_us + 1_000_000, 30.0, "fresh records in the store")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import mosquitto
 from cellguard.credentials import acl, authority, passwords
 from cellguard.credentials.folder import Folder
-from cellguard.credentials.names import ROLES, user_name
+from cellguard.credentials.names import ROLES, checked
 from cellguard.credentials.office import Office
 from shared.errors import ConfigError
 
@@ -77,7 +77,7 @@ def test_the_brokers_folder_is_all_that_its_settings_name(office: Office, folder
 
     assert len(named) > 6
     assert {Path(path).name for path in named} | {"mosquitto.conf"} == {path.name for path in folder.broker.iterdir()}
-    assert not office.list(NOW)
+    assert not office.certificates(NOW)
 
 
 def test_a_second_start_keeps_the_authority_the_revoked_and_the_passwords(office: Office, folder: Folder) -> None:
@@ -97,7 +97,7 @@ def test_a_certificate_never_outlives_its_authority(office: Office, folder: Fold
     late = NOW + timedelta(days=authority.AUTHORITY_DAYS - 5)
     office.issue("agent", "lab/rig-1", late, 730)
 
-    (one,) = office.list(late)
+    (one,) = office.certificates(late)
     certificate = authority.load_certificate((folder.authority / "ca.crt").read_bytes(), "ca")
     assert one.ends == certificate.not_valid_after_utc
 
@@ -109,7 +109,7 @@ def test_a_certificate_says_when_it_ends_and_whether_it_is_good(office: Office) 
     office.revoke("lab/rig-2", NOW)
 
     later = NOW + timedelta(days=11)
-    found = {(one.name, one.role): one.state for one in office.list(later)}
+    found = {(one.name, one.role): one.state for one in office.certificates(later)}
     expected = {("lab/rig-1", "agent"): "expired", ("lab/rig-2", "agent"): "revoked", ("pc-1", "collector"): "good"}
     assert found == expected
 
@@ -138,7 +138,7 @@ def test_each_list_of_revoked_ones_begins_after_the_one_before_and_lasts_as_long
     ("role", "name"),
     [
         ("agent", "rig-1"), ("agent", "lab/rig/1"), ("agent", "lab/+"), ("agent", "#/rig"), ("agent", "../rig"),
-        ("agent", "lab/"), ("agent", "lab/collector"), ("agent", "lab/" + "r" * 60), ("agent", "lab/rig 1"),
+        ("agent", "lab/"), ("agent", "lab/collector"), ("agent", "lab/" + "r" * 61), ("agent", "lab/rig 1"),
         ("collector", "lab/pc-1"), ("collector", ".."), ("collector", "-x"), ("collector", ""), ("viewer", "a\nuser b"),
         ("viewer", "a:b"), ("operator", "cellguard/v1/lab/rig-1"), ("operator", "%u"), ("viewer", "x" * 65),
     ],
@@ -154,7 +154,7 @@ def test_a_name_that_could_reach_beyond_its_place_is_refused(role: str, name: st
 @given(st.sampled_from(list(ROLES)), st.text(max_size=70))
 def test_no_name_becomes_a_wildcard_a_path_or_two_lines(role: str, name: str) -> None:
     try:
-        user = user_name(role, name)
+        user = checked(role, name)
     except ConfigError:
         return
     assert len(user) <= 64
@@ -170,6 +170,7 @@ def test_a_name_has_one_role(office: Office) -> None:
 
 
 def test_the_shipped_acl_is_what_the_commands_build(office: Office, folder: Folder) -> None:
+    office.issue("agent", "lab/rig-1", NOW, 10)
     office.issue("collector", "pc-1", NOW, 10)
     office.password("operator", "operator")
     office.password("viewer", "viewer")
