@@ -40,11 +40,10 @@ _SWITCH_S = 0.001
 def run(config: EdgeConfig, load: Callable[[], EdgeConfig] | None = None) -> int:
     """Run link until SIGTERM or SIGINT; returns the exit code. Raises ConfigError on an unreadable key or password.
 
-    `load` reads the settings again once guard has taken others over: the file of a trip must say which were in force.
+    `load` reads the settings again once guard has taken others over: a trip's file must say which were in force.
     """
-    sys.setswitchinterval(_SWITCH_S)
     session, root = secrets.token_hex(4), topics.node_root(config.node.site, config.node.name)
-    collectors = {f"{topics.collector_root(config.node.site, name)}/status": name for name in config.mqtt.receipts_from}
+    collectors = _collectors(config)
     clock, inbox = Clock(clocks.read_kernel(), from_rtc=clocks.set_from_rtc()), Inbox(root, collectors)
 
     def last_words(why: str) -> bytes:
@@ -76,15 +75,24 @@ def run(config: EdgeConfig, load: Callable[[], EdgeConfig] | None = None) -> int
         mqtt=mqtt,
         desk=desk,
         reception=Reception(root, desk, clock, mqtt, recorder.put),
-        mirror=Mirror(
-            clock, version(), lambda topic, body, qos: mqtt.retain(f"{root}/{topic}", body, qos=qos, urgent=qos > 0)
-        ),
+        mirror=Mirror(clock, version(), _retain(root, mqtt)),
     )
     return live(parts, last_words)
 
 
+def _retain(root: str, mqtt: Mqtt) -> Callable[[str, bytes, int], None]:
+    """What keeps a topic of the node at its value; what may be lost (QoS 0) waits while the link is slow."""
+    return lambda topic, body, qos: mqtt.retain(f"{root}/{topic}", body, qos=qos, urgent=qos > 0)
+
+
+def _collectors(config: EdgeConfig) -> dict[str, str]:
+    """Topic of its status → name of each collector whose receipts are believed."""
+    return {f"{topics.collector_root(config.node.site, name)}/status": name for name in config.mqtt.receipts_from}
+
+
 def live(parts: Parts, last_words: Callable[[str], bytes]) -> int:
     """Start, loop, and end in order: record what is there, release it, say offline, leave the broker."""
+    sys.setswitchinterval(_SWITCH_S)
     front = Front(parts)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: front.stop())
