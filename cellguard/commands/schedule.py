@@ -11,6 +11,8 @@ from edge_agent.guard.safety.interface import ScheduleFile
 from shared.errors import ConfigError
 
 _S_PER_H = 3600.0
+_PACK_V = 360.0
+"""The lab's pack, 96 cells of 3.75 V: turns Ah into kWh and back where nobody says otherwise."""
 
 
 @click.group(name="schedule")
@@ -22,15 +24,26 @@ def command() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--max-current", type=click.FloatRange(min=0.0), metavar="A", help="Refuse steps above this current.")
 @click.option("--max-power", type=click.FloatRange(min=0.0), metavar="KW", help="Refuse steps above this power.")
+@click.option("--pack-voltage", type=click.FloatRange(min=1.0), default=_PACK_V, show_default=True, metavar="V",
+              help="Between Ah and kWh.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def check(*, file: Path, max_current: float | None, max_power: float | None, as_json: bool) -> None:
-    """Read a schedule as the guard would; exit 78 names the line that is wrong."""
+def check(
+    *, file: Path, max_current: float | None, max_power: float | None, pack_voltage: float, as_json: bool
+) -> None:
+    """Read a schedule as the guard would: how long, how much, and how it looks; exit 78 names the line that is wrong."""
     import orjson
+
+    from cellguard.schedule_plot import plot
 
     parsed = _read(file)
     _refuse_above(file, parsed, {"A": max_current, "kW": max_power}[parsed.unit])
-    summary = _summary(parsed)
-    click.echo(orjson.dumps(summary) if as_json else _sentence(file, summary))
+    summary = _summary(parsed, pack_voltage)
+    if as_json:
+        click.echo(orjson.dumps(summary))
+        return
+    click.echo(_sentence(file, summary, pack_voltage))
+    for row in plot(parsed.steps, parsed.unit):
+        click.echo(row)
 
 
 def _read(file: Path) -> ScheduleFile:
@@ -56,26 +69,28 @@ def _refuse_above(file: Path, parsed: ScheduleFile, limit: float | None) -> None
             raise ConfigError(f"{file}: step {number}", given, f"at most ±{limit:g} {parsed.unit}")
 
 
-def _summary(parsed: ScheduleFile) -> dict[str, object]:
-    """Duration, and the charge (Ah) or energy (kWh) each way; + discharge."""
+def _summary(parsed: ScheduleFile, pack_v: float) -> dict[str, object]:
+    """Duration, charge (Ah) and energy (kWh) each way; + discharge. One of the two follows from the pack's voltage."""
     steps = parsed.steps
     amounts = [step.duration_s * step.setpoint / _S_PER_H for step in steps]
-    quantity = {"A": "ah", "kW": "kwh"}[parsed.unit]
+    ah, kwh = (1.0, pack_v / 1000.0) if parsed.unit == "A" else (1000.0 / pack_v, 1.0)
+    out, back = (sum(max(sign * amount, 0.0) for amount in amounts) for sign in (1.0, -1.0))
     return {
         "unit": parsed.unit,
         "steps": len(steps),
         "duration_s": sum(step.duration_s for step in steps),
-        f"discharged_{quantity}": round(sum(amount for amount in amounts if amount > 0), 6),
-        f"charged_{quantity}": round(-sum(amount for amount in amounts if amount < 0), 6),
+        "discharged_ah": round(out * ah, 6),
+        "charged_ah": round(back * ah, 6),
+        "discharged_kwh": round(out * kwh, 6),
+        "charged_kwh": round(back * kwh, 6),
         "largest": max((abs(step.setpoint) for step in steps), default=0.0),
     }
 
 
-def _sentence(file: Path, summary: dict[str, object]) -> str:
-    unit = summary["unit"]
-    quantity, written = {"A": ("ah", "Ah"), "kW": ("kwh", "kWh")}[str(unit)]
+def _sentence(file: Path, summary: dict[str, object], pack_v: float) -> str:
     duration = timedelta(seconds=float(str(summary["duration_s"])))
     return (
-        f"{file}: {summary['steps']} steps in {unit}, {duration} (h:mm:ss), at most {summary['largest']} {unit}; "
-        f"discharges {summary[f'discharged_{quantity}']} {written}, charges {summary[f'charged_{quantity}']} {written}"
+        f"{file}: {summary['steps']} steps in {summary['unit']}, {duration} (h:mm:ss), at most {summary['largest']} "
+        f"{summary['unit']}; discharges {summary['discharged_ah']} Ah = {summary['discharged_kwh']} kWh, "
+        f"charges {summary['charged_ah']} Ah = {summary['charged_kwh']} kWh (at {pack_v:g} V)"
     )

@@ -90,18 +90,24 @@ POWER = "\ufeffInterval [s],Power [kW]\r\n3600,-10\r\n1800,5\r\n"
 def test_a_schedule_in_kw_with_bom_is_summed_up(tmp_path: Path, cellguard: Any) -> None:
     (tmp_path / "power.csv").write_text(POWER, encoding="utf-8", newline="")
 
-    done = cellguard("schedule", "check", str(tmp_path / "power.csv"), "--json")
+    done = cellguard("schedule", "check", str(tmp_path / "power.csv"), "--json", "--pack-voltage", "400")
 
     assert done.returncode == 0, done.stderr
     assert orjson.loads(done.stdout) == {
         "unit": "kW",
         "steps": 2,
         "duration_s": 5400.0,
+        "discharged_ah": 6.25,
+        "charged_ah": 25.0,
         "discharged_kwh": 2.5,
         "charged_kwh": 10.0,
         "largest": 10.0,
     }
-    assert "2 steps in kW, 1:30:00" in cellguard("schedule", "check", str(tmp_path / "power.csv")).stdout
+    said, *rows = cellguard("schedule", "check", str(tmp_path / "power.csv")).stdout.splitlines()
+    assert "2 steps in kW, 1:30:00" in said
+    assert [rows[number][:10].strip() for number in (0, 3, 6)] == ["10 kW", "0", "-10 kW"]
+    assert rows[-1].count("█") == 40
+    assert max(row.count("█") for row in rows[:3]) == 20
 
 
 @pytest.mark.parametrize(
