@@ -291,6 +291,18 @@ def test_without_the_right_to_read_states_are_stored_and_health_says_why_there_a
     assert influx.rows("safety")[0]["state"] == "RUN"
 
 
+def test_a_token_that_may_not_read_costs_the_minutes_alone(influx: InfluxSubject, wait_until: WaitUntil) -> None:
+    worker = Derived(InfluxPoints(influx.settings, "another"), pass_s=PASS_S)
+    worker.start()
+    worker.offer(f"cellguard/v1/lab/{influx.name}/state/safety", b'{"state":"RUN","level":"OK","ts":1795345556123456}')
+    wait_until(lambda: influx.rows("safety") and worker.health()["failures"], 5.0, "the state, and the failure counted")
+    worker.stop(5.0)
+    why = worker.health()["why"]
+    assert isinstance(why, dict)
+    assert "401" in why["minutes"]
+    assert why["points"] == ""
+
+
 def test_a_store_that_is_away_is_counted_and_said_and_nothing_is_lost(
     influx: InfluxSubject, influx_messages: Messages, derived: Make, wait_until: WaitUntil
 ) -> None:
