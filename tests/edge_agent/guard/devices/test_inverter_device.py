@@ -210,3 +210,31 @@ def test_an_inverter_whose_polls_take_longer_than_their_period_still_gets_its_or
     drive(Mode.OFF, 0.0, shows(Mode.OFF, 0), seconds=10.0)
     drive(Mode.CURRENT, -20.0, shows(Mode.CURRENT, -20), seconds=15.0)
     assert slave.writes()[-1] in {(SETPOINT, 0x10000 - 1042), (TIMER, 20)}
+
+
+class Judging:
+    """Stands for the loop at the moment a transaction waits for its judgement: it finds a reason for zero."""
+
+    def __init__(self, inverter: Inverter) -> None:
+        self._inverter = inverter
+
+    def set(self) -> None:
+        """An order came."""
+
+    def clear(self) -> None:
+        """Wait for the next."""
+
+    def wait(self, _seconds: float) -> None:
+        order = InverterOrder(Mode.CURRENT, 0.0, time.monotonic() + TOKEN_S + LOOP_S, 1)
+        self._inverter.order_inverter(order)
+
+
+def test_a_zero_that_is_decided_before_a_poll_begins_goes_before_it(
+    slave: Any, drive: Drive, inverter: Inverter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive(Mode.CURRENT, -20.0, shows(Mode.CURRENT, -20.0))
+    slave.requests.clear()
+    monkeypatch.setattr(inverter, "_judged", Judging(inverter))
+    while not slave.requests:
+        inverter.read()
+    assert slave.requests[0][1][1:6] == bytes([6, *SETPOINT.to_bytes(2, "big"), 0, 0])
