@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from bench.influx_front import Front
+from bench.influxd import PROGRAM, Influxd
 from cellguard import toml
 from cellguard.demo.plan import COLLECTOR, NODE, SITE, Options, collector_settings, edge_settings, make_folders
 from tests.broker.locked import HOST, Client, LockedBroker, login, now
@@ -201,6 +203,28 @@ def test_an_operator_commands_and_everything_is_stored_over_tls(site: Site) -> N
     assert done.returncode == 0, done.stderr
     assert site.simulator(get=["pump"])["get"]["pump"] == 1
     wait_for(lambda: len(site.times()) > 5, 10.0, "stored rows")
+
+
+def test_a_second_collector_stores_into_a_real_engine_over_tls(site: Site, tmp_path: Path) -> None:
+    """With the token that can only write and the one that can only read, as docker compose gives them."""
+    if PROGRAM is None:
+        pytest.skip("influxd is not installed (apt install influxdb)")
+    with Influxd(tmp_path) as engine, Front(engine) as front:
+        engine.create("rig")
+        tokens = {"token_file": front.token, "read_token_file": front.read_token}
+        for name, token in tokens.items():
+            (tmp_path / name).write_text(token)
+        settings = tmp_path / "collector.toml"
+        influx = {"url": front.url, "org": front.org, "bucket": "rig", **{name: name for name in tokens}}
+        mqtt = {"host": HOST, "port": site.broker.machines, "tls": site.tls("pc-2")}
+        tables = {"collector": {"name": "pc-2"}, "mqtt": mqtt, "store": {"kind": "influx"}, "influx": influx}
+        settings.write_text(toml.dumps(tables))
+        site.run("second", "collector", "run", "--config", str(settings))
+        try:
+            wait_for(lambda: engine.query("SELECT * FROM module LIMIT 1", "rig"), 20.0, "a point of a module")
+        finally:
+            site.processes["second"].terminate()
+            site.processes["second"].wait(10.0)
 
 
 def viewer(site: Site, will: tuple[str, bytes, bool] | None = None) -> Client:
