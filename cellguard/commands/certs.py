@@ -107,18 +107,19 @@ def revoke(name: str, folder: Path) -> None:
 @folder_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a certificate.")
 def list_(folder: Path, as_json: bool) -> None:
-    """Show every certificate with its role, its end and whether it is good."""
+    """Show every certificate, the authority's and the broker's too: its role, its end, whether it is good."""
     now = datetime.now(UTC)
-    found = office(folder).certificates(now)
-    for one in found:
+    clients = office(folder).certificates(now)
+    for one in (*office(folder).own_certificates(now), *clients):
         left = (one.ends - now).days
         if as_json:
             body = {**one._asdict(), "ends": one.ends.isoformat(), "serial": f"{one.serial:x}", "days_left": left}
             click.echo(json.dumps(body))
             continue
-        soon = f"  {left} days left: issue a new one" if one.state == "good" and left < SOON_DAYS else ""
+        renew = "`cellguard certs init`" if one.role == "broker" else "issue a new one"
+        soon = f"  {left} days left: {renew}" if one.state == "good" and left < SOON_DAYS else ""
         click.echo(f"{one.state:<8} {one.ends:%Y-%m-%d}  {one.role:<10} {one.name}{soon}")
-    if not found and not as_json:
+    if not clients and not as_json:
         click.echo("no certificate was issued yet", err=True)
 
 

@@ -112,6 +112,12 @@ class Office:
         state = "revoked" if serial in revoked else "expired" if ends <= now else "good"
         return Issued(name, roles.get(name) or ("agent" if "/" in name else "collector"), serial, ends, state)
 
+    def own_certificates(self, now: datetime) -> list[Issued]:
+        """The authority's and the broker's: when one of them ends, everybody is shut out."""
+        self._folder.require_authority()
+        paths = {"authority": self._folder.authority / "ca.crt", "broker": self._folder.broker / "broker.crt"}
+        return [self._issued(path, {}, set(), now)._replace(name=role, role=role) for role, path in paths.items()]
+
     # ---- passwords --------------------------------------------------------------------------------------------------
 
     def password(self, role: str, name: str) -> Path:

@@ -241,8 +241,10 @@ def test_the_list_can_be_read_by_a_program(cellguard: Callable[..., Any], tmp_pa
 
     done = cellguard("certs", "list", "--json", *where)
 
-    (one,) = map(json.loads, done.stdout.splitlines())
-    assert (one["name"], one["role"], one["state"], one["days_left"]) == ("lab/rig-1", "agent", "good", 29)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["name"], one["role"], one["state"], one["days_left"]) for one in told] == [
+        ("authority", "authority", "good", 3649), ("broker", "broker", "good", 729), ("lab/rig-1", "agent", "good", 29),
+    ]  # fmt: skip
     assert "29 days left" in cellguard("certs", "list", *where).stdout
 
 
