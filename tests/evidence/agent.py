@@ -143,6 +143,7 @@ class Agent:
         self.inverter = Inverter("virtual")
         self.inverter._rtu = VirtualRtu(world, world.inverter_cable)
         self.inverter._woken = Event(world)  # type: ignore[assignment]  # a thread's event, without the thread
+        self.inverter._judged = Event(world)  # type: ignore[assignment]
         self._line = Line("inverter", self, self.inverter.open, self.inverter.close)
 
     @property
