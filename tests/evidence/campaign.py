@@ -19,8 +19,8 @@ AT_REST = "at rest"
 LEAST_A, MOST_A = 5.0, 60.0
 SMALL_A = 2.0
 SETTLED_S = 1.5
-SURE_A = 10.0
-"""max(2 A, 4σ) = 5.6 A counts as none (SAFETY §3); three σ more are always seen."""
+SURE_A = 5.6
+"""Below max(2 A, 4σ) a current may count as none (SAFETY §3)."""
 CONTACT_S = 0.02
 """How late a contact follows its coil; it is not the agent's."""
 

@@ -60,7 +60,9 @@ class Search:
         self.domain = domain
         self._canon = Canon(domain.model, domain.details)
         through = domain.through or domain.kinds
-        self._moves = [(move, kind in through) for kind in domain.kinds for move in MOVES[kind]]
+        moves = [(move, kind in through) for kind in domain.kinds for move in MOVES[kind]]
+        self._healing = [move for move, _ in moves if not move.counts]
+        self._faults = [found for found in moves if found[0].counts]
         self._ids: dict[tuple[object, ...], int] = {}
         self._waiting: list[list[tuple[int, Node, int]]] = [[] for _ in range(2 * domain.most_faults + 2)]
         self._parents, self._labels = array("i"), list[str]()
@@ -126,15 +128,16 @@ class Search:
 
     def _possible(self, node: Node, edge: Edge, rank: int) -> Iterator[tuple[Move, int]]:
         """What the environment may do here, with the rank it leads to."""
+        state, world, _ = node
+        for move in self._healing:
+            if move.may(world, state):
+                yield move, rank
         last = 2 * self.domain.most_faults
-        ripe = rank < 2 * self.domain.anytime or happening(edge)
-        for move, through in self._moves:
-            after = rank
-            if move.counts:
-                after = rank + 2 - (rank & 1 if through else 0)
-                if after > last or not ripe:
-                    continue
-            if move.may(node.world, node.state):
+        if rank >= last or not (rank < 2 * self.domain.anytime or happening(edge)):
+            return
+        for move, through in self._faults:
+            after = rank + 2 - (rank & 1 if through else 0)
+            if after <= last and move.may(world, state):
                 yield move, after
 
     def _asks(self, node: Node) -> Iterator[str]:
