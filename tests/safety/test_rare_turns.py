@@ -17,11 +17,11 @@ from edge_agent.guard.safety.modules import MOST_PATTERNS, Rows, part_checks
 from edge_agent.guard.safety.rule_checks import check
 from edge_agent.guard.safety.rules import build
 from edge_agent.guard.safety.schedule import MOST_STEPS, ScheduleFault, parse
-from edge_agent.guard.safety.sequences import connecting
+from edge_agent.guard.safety.sequences import connecting, count_calm
 from edge_agent.guard.safety.state import Phase
 from edge_agent.guard.safety.supervisor import step
 from edge_agent.guard.safety.trackers import Register
-from edge_agent.guard.safety.turn import StepInputs
+from edge_agent.guard.safety.turn import StepInputs, Turn
 from edge_agent.guard.safety.watching import overrun_limits_s
 from tests.safety.test_interlocks import MAIN, NOW, facts, situation
 
@@ -230,6 +230,22 @@ def test_in_hold_everything_is_fresh_again_but_ready_waits_for_the_mask(settings
     before = situation(State.HOLD)
     after, _ = step(settings_of(), before, StepInputs(facts()), NOW)  # the pins read open
     assert after.phase.state is State.HOLD
+
+
+def test_what_joins_a_hold_is_named_with_what_began_it(settings_of: Any) -> None:
+    told = facts(board=facts().board._replace(pins=MAIN), unknown=("module-05.stale",))
+    before = situation(State.HOLD)
+    before = replace(before, phase=replace(before.phase, since=NOW - 1.0))
+    after, _ = step(settings_of(), before, StepInputs(told), NOW)
+    assert after.phase.why == ("pack.current_against_command", "module-05.stale")
+
+
+def test_two_samples_of_no_current_too_close_together_are_one(settings_of: Any) -> None:
+    before = situation(State.STOPPING)
+    calm = replace(before.phase, calm=1, calm_seq=8, calm_t=NOW - 0.11, calm_zero=True)
+    turn = Turn(settings_of(), replace(before, phase=calm), StepInputs(facts()), NOW)
+    count_calm(turn)
+    assert turn.phase == calm
 
 
 def test_service_ends_when_the_board_falls_silent(settings_of: Any) -> None:
