@@ -18,7 +18,7 @@ from edge_agent.guard.safety.rule_checks import check
 from edge_agent.guard.safety.rules import build
 from edge_agent.guard.safety.schedule import MOST_STEPS, ScheduleFault, parse
 from edge_agent.guard.safety.sequences import connecting, count_calm
-from edge_agent.guard.safety.state import Phase
+from edge_agent.guard.safety.state import NEVER, Phase, Programme
 from edge_agent.guard.safety.supervisor import step
 from edge_agent.guard.safety.trackers import Register
 from edge_agent.guard.safety.turn import StepInputs, Turn
@@ -251,3 +251,49 @@ def test_two_samples_of_no_current_too_close_together_are_one(settings_of: Any) 
 def test_service_ends_when_the_board_falls_silent(settings_of: Any) -> None:
     after, _ = step(settings_of(), situation(State.SERVICE), StepInputs(facts(unknown=("arduino.stale",))), NOW)
     assert after.phase.why == ("arduino.stale",)
+
+
+def test_the_five_minutes_of_cooling_end_with_a_word_and_service_that_is_on_stays_on(settings_of: Any) -> None:
+    before = situation(State.READY)
+    before = replace(before, outputs=replace(before.outputs, cooling=True, cool_since=NOW - 10.0))
+    off = Command("c1", "fan", "A", "alice", {"on": False})
+    told = facts(board=facts().board._replace(pins=MAIN))
+    after, _ = step(settings_of(), before, StepInputs(told, (off,)), NOW)
+    assert not after.outputs.cooling
+    on = Command("c2", "service", "E", "local:root", {"on": True}, local=True)
+    after, decision = step(settings_of(), situation(State.SERVICE), StepInputs(facts(), (on,)), NOW)
+    assert (after.phase.state, decision.answers[-1].status) == (State.SERVICE, "done")
+
+
+def test_a_lease_does_not_outlive_run(settings_of: Any) -> None:
+    before = replace(situation(State.RUN), programme=Programme())
+    before = replace(before, drive=replace(before.drive, lease_until=NOW + 5.0))
+    told = facts(board=facts().board._replace(pins=MAIN), unknown=("module-05.stale",))
+    after, _ = step(settings_of(), before, StepInputs(told), NOW)
+    assert (after.phase.state, after.drive.lease_until) == (State.HOLD, NEVER)
+
+
+def test_a_board_that_is_reset_while_stopping_need_not_be_waited_for(settings_of: Any) -> None:
+    before = situation(State.STOPPING)
+    before = replace(before, outputs=replace(before.outputs, mask=MAIN), phase=replace(before.phase, since=NOW - 0.1))
+    running = InverterFacts(9, NOW - 0.1, 1, -20.0, 0)
+    told = facts(board=facts().board._replace(boot=2), inverter=running, current=Sample(9, NOW, -20.0))
+    after, _ = step(settings_of(), before, StepInputs(told), NOW)
+    assert after.phase.step > before.phase.step
+    assert [latch.id for latch in after.latches] == ["arduino.reset"]
+
+
+def test_a_late_turn_that_only_warns_opens_nothing(settings_of: Any) -> None:
+    before, told = replace(situation(State.READY), turned=NOW - 2.0), facts(board=facts().board._replace(pins=MAIN))
+    settings = settings_of(limits={"overrun": LimitOverride(action="warn")})
+    after, _ = step(settings, before, StepInputs(told), NOW)
+    assert (after.phase.state, after.latches) == (State.READY, ())
+    after, _ = step(settings_of(), before, StepInputs(told), NOW)
+    assert [latch.id for latch in after.latches] == ["guard.overrun"]
+
+
+def test_pins_that_are_right_again_in_time_are_forgiven(settings_of: Any) -> None:
+    before = situation(State.READY)
+    before = replace(before, outputs=replace(before.outputs, wrong_since=NOW - 0.1))
+    after, _ = step(settings_of(), before, StepInputs(facts(board=facts().board._replace(pins=MAIN))), NOW)
+    assert after.outputs.wrong_since is None
