@@ -23,21 +23,10 @@ FINE_S = 30.0
 BOARD_LOST_S = 3.0 + SLACK_S
 BROKER_S = 10.0 + SLACK_S
 GAP_S = 1.0
-ENERGISING = frozenset(
-    {
-        "close",
-        "discharge",
-        "charge",
-        "power",
-        "start",
-        "resume",
-        "relay 1 on",
-        "relay 2 on",
-        "relay 3 on",
-        "reset",
-        "reset remotely",
-    }
-)
+ENERGISING = frozenset({
+    "close", "discharge", "charge", "power", "start", "resume", "relay 1 on", "relay 2 on", "relay 3 on", "reset",
+    "reset remotely",
+})  # fmt: skip
 CLOSING = frozenset({State.CONNECTING, State.SERVICE})
 CONNECTED = frozenset({State.READY, State.RUN, State.HOLD})
 ENERGISED = CONNECTED | {State.CONNECTING}
