@@ -211,7 +211,8 @@ def _collects(buildah: Buildah, folder: Path, pc: Path, proof: Proof) -> None:
         )
         with _demo(running, pc):
             proof.wait(lambda: "module-08,CMA_Voltage," in stored("demo"), STORED_S * 2, "the demo's telemetry")
-        proof.proved("the profile demo runs from its image: its agent's telemetry, of all modules, is stored")
+            proof.wait(lambda: "inverter,setpoint,34.99" in stored("demo"), STORED_S * 2, "the demo's schedule to run")
+        proof.proved("the profile demo runs from its image: telemetry of all modules, and a schedule in RUN, is stored")
 
 
 @contextmanager
