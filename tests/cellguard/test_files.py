@@ -109,6 +109,11 @@ def test_a_schedule_in_kw_with_bom_is_summed_up(tmp_path: Path, cellguard: Any) 
     assert rows[-1].count("█") == 40
     assert max(row.count("█") for row in rows[:3]) == 20
 
+    fast = tmp_path / "fast.csv"
+    fast.write_text("Interval [s],Current [A]\n" + "20,35\n20,-35\n" * 2160)
+    _, *rows = cellguard("schedule", "check", str(fast)).stdout.splitlines()
+    assert [row.count("█") for row in rows] == [60, 60, 60, 0, 60, 60, 60]
+
 
 @pytest.mark.parametrize(
     ("text", "options", "said"),
