@@ -88,6 +88,8 @@ def _heading(view: View, node: str) -> Text:
     text.append(f"  schedule {_words(schedule.get('state'))}")
     if schedule.get("file"):
         text.append(f" {schedule['file']} step {schedule.get('step')}/{schedule.get('steps')}")
+        if schedule.get("rounds") not in {None, 1}:
+            text.append(f" round {schedule.get('round')}/{schedule.get('rounds')}")
         text.append(f" {_number(schedule.get('setpoint'), 1)} {_words(schedule.get('unit'))}")
     return text
 

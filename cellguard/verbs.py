@@ -7,16 +7,18 @@ from typing import NamedTuple
 
 from cellguard.operator import Ambiguous
 
+MOST_DIGITS = 9
 USUAL_S, CONNECT_S = 10.0, 100.0
 """How long an answer may take; connecting waits for the link to bleed and be precharged."""
 
 
 class Verb(NamedTuple):
-    """What one word sends: fixed fields, and the name of the field that the next word fills."""
+    """What one word sends: fixed fields, the name of the field that the next word fills, and of a whole number that may follow."""
 
     body: Mapping[str, object] = {}
     argument: str = ""
     number: bool = False
+    whole: str = ""
     timeout_s: float = USUAL_S
 
 
@@ -26,7 +28,7 @@ VERBS: dict[str, dict[str, Verb]] = {
     "estop": {"": Verb()},
     "contactor": {"close": Verb({"action": "close"}, timeout_s=CONNECT_S), "open": Verb({"action": "open"})},
     "schedule": {
-        "start": Verb({"action": "start"}, "file"),
+        "start": Verb({"action": "start"}, "file", whole="repeat"),
         "stop": Verb({"action": "stop"}),
         "pause": Verb({"action": "pause"}),
         "resume": Verb({"action": "resume"}),
@@ -66,13 +68,15 @@ def parse_order(words: Sequence[str]) -> Order:
         raise Ambiguous(f"{target}: given {word!r}; allowed: {', '.join(verbs)}")
     verb = verbs[word]
     wanted = 1 if verb.argument else 0
+    counted = rest.pop() if verb.whole and len(rest) == wanted + 1 else None
     if len(rest) != wanted:
-        form = " ".join(part for part in (target, word, verb.argument.upper()) if part)
+        form = " ".join(part for part in (target, _form(word, verb)) if part)
         raise Ambiguous(f"{' '.join(words)}: expected `{form}`")
     argument: dict[str, object] = (
         {verb.argument: _number(target, rest[0]) if verb.number else rest[0]} if wanted else {}
     )
-    return Order(target, {**verb.body, **argument}, verb.timeout_s)
+    count = {} if counted is None else {verb.whole: _count(verb.whole, counted)}
+    return Order(target, {**verb.body, **argument, **count}, verb.timeout_s)
 
 
 def forms() -> list[str]:
@@ -83,7 +87,14 @@ def forms() -> list[str]:
 
 
 def _form(word: str, verb: Verb) -> str:
-    return " ".join(part for part in (word, verb.argument.upper()) if part)
+    count = f"[{verb.whole.upper()}]" if verb.whole else ""
+    return " ".join(part for part in (word, verb.argument.upper(), count) if part)
+
+
+def _count(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise Ambiguous(f"{name}: given {text!r}; allowed: a whole number")
+    return int(text)
 
 
 def _number(target: str, text: str) -> float:

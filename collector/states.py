@@ -42,7 +42,7 @@ NUMBERS: dict[str, dict[str, Path]] = {
         "can_opens": ("counters", "can", "opens"),
         "commands_refused": ("counters", "loop", "commands_refused"),
     },
-    "schedule": _plain("step", "steps", "elapsed_s", "setpoint"),
+    "schedule": _plain("step", "steps", "round", "rounds", "elapsed_s", "setpoint"),
     "outputs": {
         f"{output}_{side}": (output, side)
         for output in ("pump", "fan", "relay1", "relay2", "relay3")

@@ -55,10 +55,11 @@ class Setpoint(Command):
 
 
 class Schedule(Command):
-    """`cmd/schedule`; `file` only with start."""
+    """`cmd/schedule`; `file` and `repeat` (how often the list runs, once when missing) only with start."""
 
     action: Literal["start", "stop", "pause", "resume"]
     file: ScheduleName | None = None
+    repeat: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 class AlarmAck(Command):

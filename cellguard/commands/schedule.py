@@ -70,7 +70,10 @@ def _refuse_above(file: Path, parsed: ScheduleFile, limit: float | None) -> None
 
 
 def _summary(parsed: ScheduleFile, pack_v: float) -> dict[str, object]:
-    """Duration, charge (Ah) and energy (kWh) each way; + discharge. One of the two follows from the pack's voltage."""
+    """Duration, charge (Ah) and energy (kWh) each way; + discharge. One of the two follows from the pack's voltage.
+
+    Steps with an end condition count as if it were never met: all sums are then the most there can be.
+    """
     steps = parsed.steps
     amounts = [step.duration_s * step.setpoint / _S_PER_H for step in steps]
     ah, kwh = (1.0, pack_v / 1000.0) if parsed.unit == "A" else (1000.0 / pack_v, 1.0)
@@ -79,6 +82,7 @@ def _summary(parsed: ScheduleFile, pack_v: float) -> dict[str, object]:
         "unit": parsed.unit,
         "steps": len(steps),
         "duration_s": sum(step.duration_s for step in steps),
+        "end_conditions": sum(step.end is not None for step in steps),
         "discharged_ah": round(out * ah, 6),
         "charged_ah": round(back * ah, 6),
         "discharged_kwh": round(out * kwh, 6),
@@ -89,8 +93,10 @@ def _summary(parsed: ScheduleFile, pack_v: float) -> dict[str, object]:
 
 def _sentence(file: Path, summary: dict[str, object], pack_v: float) -> str:
     duration = timedelta(seconds=float(str(summary["duration_s"])))
+    ends = summary["end_conditions"]
+    most = f" at most, for {ends} of them may end early" if ends else ""
     return (
-        f"{file}: {summary['steps']} steps in {summary['unit']}, {duration} (h:mm:ss), at most {summary['largest']} "
+        f"{file}: {summary['steps']} steps in {summary['unit']}, {duration} (h:mm:ss){most}, at most {summary['largest']} "
         f"{summary['unit']}; discharges {summary['discharged_ah']} Ah = {summary['discharged_kwh']} kWh, "
         f"charges {summary['charged_ah']} Ah = {summary['charged_kwh']} kWh (at {pack_v:g} V)"
     )

@@ -32,7 +32,7 @@ NODE = (
     Topic("state/safety", "link", "QoS 1, retained, on change", "`state`, `level`, `latches`, `blocked`, `profile`, `energise`, `ts`"),
     Topic("state/outputs", "link", "QoS 1, retained, on change", "of each output `commanded`, `readback`, `by`"),
     Topic("state/schedule", "link", "QoS 1, retained, on change",
-          "`state`, `file`, `step`, `steps`, `elapsed_s`, `setpoint`, `unit`, `ts`"),
+          "`state`, `file`, `step`, `steps`, `round`, `rounds`, `elapsed_s`, `setpoint`, `unit`, `ts`"),
     Topic("state/health", "link", "QoS 1, retained, every 2 s", "books, queue, drops, cycle and latency, clock, temperatures of the Pi"),
     Topic("tele/{source}", "link", "QoS 1",
           "the record: `spool`, `lane`, `seq`, `boot`, `clock`, `t0`, `t` µs after it, `v` a list a signal, `bad`"),

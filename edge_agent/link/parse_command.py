@@ -23,7 +23,7 @@ def parse_command(target: str, payload: bytes) -> Command:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "payload"
         raise WireError(f"{where[:60]}: {first['msg']}; keys allowed: {', '.join(model.model_fields)}") from error
-    _file_only_with_start(command)
+    _only_with_start(command)
     return command
 
 
@@ -76,6 +76,8 @@ def _no_constant(name: str) -> NoReturn:
     raise WireError(f"payload: {name} is not a number here")
 
 
-def _file_only_with_start(command: Command) -> None:
+def _only_with_start(command: Command) -> None:
     if isinstance(command, Schedule) and (command.action == "start") != (command.file is not None):
         raise WireError("file: needed with action start, and only there")
+    if isinstance(command, Schedule) and command.action != "start" and command.repeat is not None:
+        raise WireError("repeat: only with action start")

@@ -97,6 +97,7 @@ def test_a_schedule_in_kw_with_bom_is_summed_up(tmp_path: Path, cellguard: Any) 
         "unit": "kW",
         "steps": 2,
         "duration_s": 5400.0,
+        "end_conditions": 0,
         "discharged_ah": 6.25,
         "charged_ah": 25.0,
         "discharged_kwh": 2.5,
@@ -121,6 +122,11 @@ def test_a_schedule_in_kw_with_bom_is_summed_up(tmp_path: Path, cellguard: Any) 
         ("Interval [s],Current [A]\n10,five\n", [], "line 2"),
         ("Interval [s],Current [A]\n10,120\n", ["--max-current", "100"], "at most ±100 A"),
         ("Interval [s],Power [kW]\n10,-31\n", ["--max-power", "30"], "at most ±30 kW"),
+        (
+            "Interval [s],Current [A],End\n10,5,\n10,5,any.x<2\n",
+            [],
+            "line 3: given any.x<2; allowed: no end, or one condition: SOURCE.SIGNAL<=NUMBER or SOURCE.SIGNAL>=NUMBER",
+        ),
         ("", [], "empty.csv"),
     ],
 )
@@ -133,6 +139,15 @@ def test_a_wrong_schedule_ends_with_78_and_its_place(
 
     assert done.returncode == 78
     assert said in done.stderr
+
+
+def test_durations_are_called_the_most_where_steps_may_end_early(tmp_path: Path, cellguard: Any) -> None:
+    (tmp_path / "ends.csv").write_text("Interval [s],Current [A],End\n60,5,any.Min_Cell_Voltage<=2.95\n60,0,\n")
+
+    done = cellguard("schedule", "check", str(tmp_path / "ends.csv"))
+
+    assert done.returncode == 0
+    assert "0:02:00 (h:mm:ss) at most, for 1 of them may end early" in done.stdout
 
 
 def test_a_schedule_that_is_not_utf_8_names_the_line(tmp_path: Path, cellguard: Any) -> None:

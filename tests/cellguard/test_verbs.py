@@ -31,6 +31,10 @@ def test_every_row_makes_a_body_that_the_contract_s_model_takes(target: str, wor
     assert all(getattr(model, name) == value for name, value in order.body.items())
 
 
+def test_a_schedule_may_be_told_how_often_to_run() -> None:
+    assert parse_order(["schedule", "start", "x.csv", "3"]).body == {"action": "start", "file": "x.csv", "repeat": 3}
+
+
 def test_a_hyphen_is_as_good_as_an_underscore() -> None:
     assert parse_order(["safety", "reset-latch", "x"]).body == {"action": "reset_latch", "latch": "x"}
 
@@ -41,7 +45,10 @@ def test_a_hyphen_is_as_good_as_an_underscore() -> None:
         (["pumpe", "on"], "allowed: estop"),
         (["pump"], "allowed: on, off"),
         (["pump", "on", "now"], "expected `pump on`"),
-        (["schedule", "start"], "expected `schedule start FILE`"),
+        (["schedule", "start"], r"expected `schedule start FILE \[REPEAT\]`"),
+        (["schedule", "start", "x.csv", "twice"], "repeat: given 'twice'; allowed: a whole number"),
+        (["schedule", "start", "x.csv", "2", "3"], r"expected `schedule start FILE \[REPEAT\]`"),
+        (["schedule", "stop", "2"], "expected `schedule stop`"),
         (["inverter", "current", "much"], "a number"),
         (["estop", "please"], "expected `estop`"),
     ],

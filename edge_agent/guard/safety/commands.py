@@ -8,7 +8,7 @@ from dataclasses import replace
 from edge_agent.guard.model import RELAYS, Level, State
 from edge_agent.guard.safety.drive import MODES
 from edge_agent.guard.safety.interface import Answer, Command
-from edge_agent.guard.safety.interlocks import OUTPUT_BITS, judge, verb_of
+from edge_agent.guard.safety.interlocks import OUTPUT_BITS, judge, rounds_of, verb_of
 from edge_agent.guard.safety.schedule import aborted, paused, resumed, started
 from edge_agent.guard.safety.sequences import watch_link
 from edge_agent.guard.safety.state import NEVER
@@ -64,9 +64,10 @@ def _setpoint(turn: Turn, command: Command) -> None:
 
 def _start(turn: Turn, command: Command) -> None:
     assert command.schedule is not None  # the interlock refused otherwise
-    turn.programme = started(command.schedule, turn.now)
+    rounds = rounds_of(command)
+    turn.programme = started(command.schedule, turn.now, rounds)
     turn.drive = replace(turn.drive, lease_until=NEVER)
-    done(turn, command, {"file": command.schedule.name, "steps": len(command.schedule.steps)})
+    done(turn, command, {"file": command.schedule.name, "steps": len(command.schedule.steps), "rounds": rounds})
 
 
 def _resume(turn: Turn, command: Command) -> None:

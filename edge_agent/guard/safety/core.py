@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from edge_agent.guard.model import RELAYS, InverterOrder, Level, Output, OutputOrder, State
 from edge_agent.guard.safety.alarms import Alarm, AlarmBook, Condition
+from edge_agent.guard.safety.ending import EndWatch
 from edge_agent.guard.safety.engine import Engine, Situation
 from edge_agent.guard.safety.facts import Facts
 from edge_agent.guard.safety.interface import Actions, Durable, DurableWrite, Inputs, Settings
@@ -26,6 +27,7 @@ class Core:
     def __init__(self, settings: Settings, durable: Durable, now: float) -> None:
         self._settings = settings
         self._engine = Engine(settings, now)
+        self._ends = EndWatch(settings)
         self._state = initial(settings, durable, now)
         self._book = AlarmBook()
         self._facts = Facts()
@@ -53,12 +55,13 @@ class Core:
         self._facts = facts = engine.facts()
         told = StepInputs(
             facts, tuple(inputs.commands), inputs.broker, inputs.written, inputs.write_failed, inputs.estop_input,
-            self._book.ids,
+            self._book.ids, self._ends.met(self._state, inputs.arrivals, engine.freshness, now),
         )  # fmt: skip
         self._state, decision = step(self._settings, self._state, told, now)
         alarms = self._alarms(inputs, decision, now)
         if decision.reload is not None:
             self._settings, self._engine = decision.reload, Engine(decision.reload, now, engine)
+            self._ends = EndWatch(decision.reload)
         mono_us = round(now * 1e6)
         told_of = self._teller.bodies(decision.events, self._state, facts, engine.actives)
         events = [{**event, "mono_us": mono_us} for event in told_of]

@@ -49,10 +49,10 @@ def full_limits(turn: Turn) -> tuple[float, float]:
 
 
 def follow_schedule(turn: Turn) -> None:
-    """Move the schedule on while RUN; at its end it is done."""
+    """Move the schedule on while RUN, by time or by an end condition; at its end it is done."""
     if turn.state is not State.RUN or turn.programme.state != "running":
         return
-    turn.programme = follow(turn.programme, turn.now)
+    turn.programme = follow(turn.programme, turn.now, turn.inputs.met)
 
 
 def settle(turn: Turn) -> None:

@@ -89,11 +89,25 @@ class Settings:
     autonomous: bool = False
 
 
+class EndCondition(NamedTuple):
+    """A step ends when a new, good sample of SOURCE.SIGNAL is ≥ `limit` (`above`) or ≤ it. `any`: of any module.
+
+    `line`: where it stands in its file, from 1.
+    """
+
+    source: str
+    signal: str
+    above: bool
+    limit: float
+    line: int
+
+
 class ScheduleStep(NamedTuple):
-    """Hold `setpoint` for `duration_s`; + discharge, in the schedule's unit."""
+    """Hold `setpoint` for `duration_s`, or until `end` is met; + discharge, in the schedule's unit."""
 
     duration_s: float
     setpoint: float
+    end: EndCondition | None = None
 
 
 class ScheduleFile(NamedTuple):

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from edge_agent.guard.model import OUTPUT_NAMES, RELAYS, State
 from edge_agent.guard.safety.drive import MODES, volts
-from edge_agent.guard.safety.interface import Command
+from edge_agent.guard.safety.ending import unknown_end
+from edge_agent.guard.safety.interface import Command, ScheduleFile
 from edge_agent.guard.safety.outputs import HOT
-from edge_agent.guard.safety.schedule import MODE_UNITS, obstacle, over_limit
+from edge_agent.guard.safety.schedule import MODE_UNITS, MOST_ROUNDS, obstacle, over_limit, too_short
 from edge_agent.guard.safety.turn import Turn
 from edge_agent.guard.safety.watching import BROKER_PATIENCE_S
 
@@ -182,8 +183,25 @@ def _start(turn: Turn, command: Command) -> Refusal | None:
         return Refusal("E_FILE", command.trouble or "no such schedule file")
     if inverter is None:
         return Refusal("E_STALE", "no [inverter] is configured")
-    why = obstacle(schedule, inverter, volts(turn))
+    why = obstacle(schedule, inverter, volts(turn)) or _unfit(turn, schedule, rounds_of(command))
     return Refusal(*why) if why else _alone(turn) or _blocked(turn, schedule.steps[0].setpoint)
+
+
+def _unfit(turn: Turn, schedule: ScheduleFile, rounds: int) -> tuple[str, str] | None:
+    """What speaks against its end conditions or its repetition, as (code, reason)."""
+    unknown = unknown_end(schedule, turn.settings, turn.vault.record.roster or ())
+    if unknown:
+        return "E_FILE", unknown
+    if not 1 <= rounds <= MOST_ROUNDS:
+        return "E_SYNTAX", f"repeat: a whole number from 1 to {MOST_ROUNDS}"
+    short = too_short(schedule, rounds)
+    return ("E_LIMIT", short) if short else None
+
+
+def rounds_of(command: Command) -> int:
+    """How often a schedule is to run; 0 for what is no whole number."""
+    rounds = command.body.get("repeat", 1)
+    return rounds if type(rounds) is int else 0
 
 
 def _alone(turn: Turn) -> Refusal | None:

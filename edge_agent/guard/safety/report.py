@@ -83,16 +83,19 @@ def _schedule_ingredients(picture: Picture) -> object:
 
 
 def _schedule(picture: Picture) -> Body:
-    """`step` counts from 1."""
+    """`step` counts from 1 within its round, `round` from 1."""
     programme = picture.state.programme
     file = programme.file
     if file is None:
-        return {"state": "idle", "file": None, "step": 0, "steps": 0, "elapsed_s": 0.0, "setpoint": 0.0, "unit": None}
+        nothing = dict.fromkeys(("step", "steps", "round", "rounds"), 0)
+        return {"state": "idle", "file": None, **nothing, "elapsed_s": 0.0, "setpoint": 0.0, "unit": None}
     return {
         "state": programme.state,
         "file": file.name,
         "step": programme.step + 1,
         "steps": len(file.steps),
+        "round": programme.round + 1,
+        "rounds": programme.rounds,
         "elapsed_s": round(elapsed_s(programme, picture.now), 1),
         "setpoint": file.steps[programme.step].setpoint if programme.state == "running" else 0.0,
         "unit": file.unit,

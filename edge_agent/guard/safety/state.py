@@ -90,7 +90,10 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Programme:
-    """The schedule. Elapsed time = `elapsed_s` + (now − `resumed`) while running; `state` as in CONTRACT §4."""
+    """The schedule. Elapsed time = `elapsed_s` + (now − `resumed`) while running; `state` as in CONTRACT §4.
+
+    `step` counts from 0 within its `round`, which counts from 0 to `rounds` − 1.
+    """
 
     state: str = "idle"
     file: ScheduleFile | None = None
@@ -98,6 +101,8 @@ class Programme:
     resumed: float = NEVER
     step: int = 0
     step_end_s: float = 0.0
+    round: int = 0
+    rounds: int = 1
 
 
 class Pending(NamedTuple):

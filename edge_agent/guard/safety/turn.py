@@ -10,6 +10,7 @@ from edge_agent.guard.model import RELAYS, Level, Mode, Output, State
 from edge_agent.guard.safety.facts import Facts
 from edge_agent.guard.safety.interface import Answer, Command, Settings
 from edge_agent.guard.safety.rules import small_current_a
+from edge_agent.guard.safety.schedule import Place
 from edge_agent.guard.safety.state import Latch, Pending, Phase, Supervisor
 
 READBACK_DELAY_S = 0.03
@@ -21,7 +22,10 @@ CONNECTED = frozenset({State.READY, State.RUN, State.HOLD})
 
 
 class StepInputs(NamedTuple):
-    """What one step is told besides the settings; `alarms` are the ids that can be acknowledged."""
+    """What one step is told besides the settings.
+
+    `alarms` are the ids that can be acknowledged; `met` is the place of the schedule whose end condition is met.
+    """
 
     facts: Facts = Facts()
     commands: tuple[Command, ...] = ()
@@ -30,6 +34,7 @@ class StepInputs(NamedTuple):
     write_failed: str = ""
     estop: bool = False
     alarms: frozenset[str] = frozenset()
+    met: Place | None = None
 
 
 class Decision(NamedTuple):

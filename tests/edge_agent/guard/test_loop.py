@@ -24,7 +24,7 @@ from edge_agent.guard.model import InverterOrder, Mode, NoData, Opened, Output, 
 from edge_agent.guard.notify import Notifier
 from edge_agent.guard.orders import Orders
 from edge_agent.guard.rows import Rows, Schema
-from edge_agent.guard.safety.interface import Actions, Answer, Command, Durable, DurableWrite, Inputs
+from edge_agent.guard.safety.interface import Actions, Answer, Command, Durable, DurableWrite, Inputs, ScheduleStep
 from edge_agent.local_client import ask
 from shared import ipc
 
@@ -289,7 +289,7 @@ def test_a_schedule_is_read_outside_the_loop_and_a_wrong_one_is_said_with_its_li
         soon(lambda name=name: any(command.id == name for command in core.commands()))  # type: ignore[misc]  # a lambda with a default
     good, bad, none = core.commands()
     assert good.schedule is not None
-    assert good.schedule.steps == ((300.0, -35.0),)
+    assert good.schedule.steps == (ScheduleStep(300.0, -35.0),)
     assert "line 2" in bad.trouble
     assert "none.csv" in none.trouble
 
