@@ -164,7 +164,7 @@ def test_doctor_without_a_broker_says_what_to_start(run: Any, broker: Any) -> No
 
     assert done.returncode == 5
     assert "FAULT broker" in done.stdout
-    assert "→ start the broker" in done.stdout
+    assert "is the broker running? `systemctl status mosquitto`, or `cellguard demo`" in done.stdout
 
 
 def test_doctor_finds_nothing_wrong_with_a_healthy_node(node: Any, mqtt: list[str], broker: Any) -> None:
