@@ -111,6 +111,8 @@ def cells(settings: Settings, volts: float | None, **changes: Any) -> Reading:
     [
         ("any.Min_Cell_Voltage<=2.95", 2.95, True),
         ("any.Min_Cell_Voltage<=2.95", 2.96, False),
+        ("any.Min_Cell_Voltage<=2.8", 2.8000000000000003, True),
+        ("any.Min_Cell_Voltage>=4.1", 4.1 - 1e-12, True),
         ("module-03.Min_Cell_Voltage<=2.95", 2.0, True),
         ("module-04.Min_Cell_Voltage<=2.95", 2.0, False),
         ("any.Min_Cell_Voltage>=4.1", 4.1, True),

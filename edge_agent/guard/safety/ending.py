@@ -26,14 +26,14 @@ class Where:
         if settings.arduino is not None:
             parts["arduino"] = {"line": settings.arduino_signals}
         self._found = {
-            (kind, signal.name): (part, index)
+            (kind, signal.name): (part, index, abs(signal.scale) / 2.0)
             for kind, lists in parts.items()
             for part, signals in lists.items()
             for index, signal in enumerate(signals)
         }
 
-    def of(self, end: EndCondition) -> tuple[str, int] | None:
-        """(part, index) of its signal; None when there is none of that name."""
+    def of(self, end: EndCondition) -> tuple[str, int, float] | None:
+        """(part, index, half its resolution) of its signal; None when there is none of that name."""
         kind = "module" if end.source == ANY_MODULE else kind_of(end.source)
         return self._found.get((kind, end.signal))
 
@@ -90,9 +90,12 @@ class EndWatch:
         return under_way if any(self._meets(end, reading) for reading in new) else None
 
     def _meets(self, end: EndCondition, reading: Reading) -> bool:
-        part, index = self._where.of(end) or ("", -1)
+        part, index, half = self._where.of(end) or ("", -1, 0.0)
         # a line of an old board may be shorter than the list of signals
         if reading.part != part or index >= len(reading.values) or any(index == bad for bad, _ in reading.bad):
             return False
         value = reading.values[index]
-        return value is not None and (value >= end.limit if end.above else value <= end.limit)
+        if value is None:
+            return False
+        # the count of 2.80 V decodes to 2.8000000000000003
+        return value >= end.limit - half if end.above else value <= end.limit + half
