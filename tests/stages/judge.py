@@ -10,10 +10,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from proof import Failed, Proof, program
 
 from shared.mqtt import BrokerSettings, Message, Mqtt
@@ -93,18 +94,36 @@ def judging(folder: Path, proof: Proof) -> Iterator[tuple[Judge, int]]:
 def process(
     command: Sequence[str], log: Path, environ: Mapping[str, str] = os.environ
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is ended after the block; its output goes to `log`."""
+    """A process that is ended after the block, with all that it has started; its output goes to `log`."""
     with log.open("ab") as file:
         running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(environ))
     try:
         yield running
     finally:
+        # a container without a namespace of its own leaves its processes behind
+        started = _descendants(running.pid)
         running.terminate()
         try:
             running.wait(_END_S)
         except subprocess.TimeoutExpired:
             running.kill()
             running.wait()
+        _end(started)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    for act in (psutil.Process.terminate, psutil.Process.kill):
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                act(process)
+        _, processes = psutil.wait_procs(processes, _END_S)
 
 
 def free_port() -> int:
