@@ -23,6 +23,9 @@ _IDLE_S = 0.5
 _CALM_S = 30.0
 """Dropping is said for so long after the last message that found no room."""
 _POISON_LOG_S = 10.0
+SWITCH_S = 0.0002
+"""For `sys.setswitchinterval` of a process with a pump: with Python's own 5 ms the thread that writes waits 10 to 20 ms a batch
+for the one that prepares the next, and the store waits for it."""
 
 
 class Arrival(Protocol):
