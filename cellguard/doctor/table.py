@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from cellguard.doctor import board, can, computer, header, node, rig, timer
+from cellguard.doctor import board, can, certificates, computer, header, node, rig, timer
 from cellguard.doctor.finding import Finding, unchecked
 from cellguard.doctor.patient import Patient
 
@@ -56,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     Check("card-wear", computer.card_wear, "pi"),
     Check("spool", computer.spool, "pi"),
     Check("files", computer.files, "pi"),
+    Check("certificates", certificates.certificates, "pi"),
     Check("python", computer.python, "nothing"),
 )
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from cellguard.doctor import computer, node, rig
+from cellguard.commands.certs import office
+from cellguard.doctor import certificates, computer, node, rig
 from cellguard.doctor.board import judge_openings
 from cellguard.doctor.can import frames
 from cellguard.doctor.patient import GuardWords, Patient
@@ -133,6 +136,32 @@ def test_a_spool_that_fills_its_cap_is_noted_and_one_that_does_not_exist_is_not_
     with (whom.settings.node.state_dir / "spool.db").open("wb") as file:
         file.truncate(8_000_000)
     assert (computer.spool(whom).verdict, computer.spool(whom).said) == ("note", "8 of 9 MB")
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "verdict", "said"), [(0, "ok", "730 days"), (700, "note", "30 days"), (740, "fault", "10 days ago")]
+)
+def test_the_end_of_the_nodes_own_certificate_is_said_before_it_comes(
+    patient: Any, days_ago: int, verdict: str, said: str
+) -> None:
+    whom = patient(GuardWords())
+    folder = whom.settings.node.state_dir
+    desk, now = office(folder / "pki"), datetime.now(UTC)
+    desk.start(("localhost",), now)
+    place = desk.issue("agent", "lab/rig-1", now - timedelta(days=days_ago), 730)
+    tls = f'[mqtt]\ntls = {{ ca = "{place}/ca.crt", cert = "{place}/rig-1.crt", key = "{place}/rig-1.key" }}\n'
+    (folder / "edge.toml").write_text(SETTINGS + tls)
+    whom = replace(whom, config=load_edge(folder / "edge.toml"))
+    found = certificates.certificates(whom)
+    assert (found.verdict, bool(found.todo)) == (verdict, verdict != "ok")
+    assert "rig-1.crt" in found.said
+    assert said in found.said
+    (place / "rig-1.crt").write_text("rubbish")
+    assert certificates.certificates(whom).verdict == "unchecked"
+
+
+def test_without_tls_no_certificate_can_end(patient: Any) -> None:
+    assert certificates.certificates(patient(GuardWords())).verdict == "ok"
 
 
 def test_folders_that_everybody_can_write_are_a_fault(patient: Any) -> None:
