@@ -42,13 +42,16 @@ class View:
         if not isinstance(body, dict):
             self.malformed += 1
             return {}
-        if not message.retain:
+        if not message.retain and not _is_stale(topic.kind, body):
             self._arrived[f"{topic.kind}/{topic.rest}"] = now
         self._file(topic.kind, topic.rest, body)
         return body
 
     def age_s(self, topic: str, now: float) -> float | None:
-        """How long ago `state/module-03` (or any topic below the node) last arrived live; None when it never did."""
+        """How long ago `state/module-03` (or any topic below the node) last arrived live; None when it never did.
+
+        That all values of a source are stale is no arrival.
+        """
         at = self._arrived.get(topic if "/" in topic else f"{topic}/")
         return None if at is None else now - at
 
@@ -83,6 +86,10 @@ class View:
         elif kind == "receipt":
             self.receipts += 1
             self.telemetry_stored |= body.get("lane") == "tele" and bool(body.get("ranges"))
+
+
+def _is_stale(kind: str, body: Body) -> bool:
+    return kind == "state" and "bad" in body and not body.keys() - {"ts", "bad"}
 
 
 LEVELS = ("OK", "WARNING", "DANGER", "FAULT", "CRITICAL")
