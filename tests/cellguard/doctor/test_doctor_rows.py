@@ -200,10 +200,9 @@ def test_the_nodes_clock_is_judged_by_when_its_word_came_not_by_how_long_ago_tha
     assert found.verdict == verdict
 
 
-def test_a_module_whose_last_word_is_that_all_values_are_stale_is_silent() -> None:
-    view = View()
-    for body in ({"ts": 1, "SOC": 50.0}, {"ts": 1, "bad": {"SOC": "stale"}}):
-        topic = "cellguard/v1/lab/rig-1/state/module-05"
-        view.take(Message(topic, orjson.dumps(body), retain=False, qos=0), 1.0)
-        found = node.modules(Patient("b:1", "", view, 1.5, {}))
-        assert found.verdict == ("fault" if "bad" in body else "ok")
+@pytest.mark.parametrize(("last", "verdict"), [({"SOC": 50.0}, "ok"), ({"bad": {"SOC": "stale"}}, "fault")])
+def test_a_module_whose_last_word_is_that_all_values_are_stale_is_silent(last: dict[str, Any], verdict: str) -> None:
+    view, topic = View(), "cellguard/v1/lab/rig-1/state/module-05"
+    for at_s, body in ((1.0, {"ts": 1, "SOC": 50.0}), (4.0, {"ts": 1, **last})):
+        view.take(Message(topic, orjson.dumps(body), retain=False, qos=0), at_s)
+    assert node.modules(Patient("b:1", "", view, 4.5, {})).verdict == verdict
