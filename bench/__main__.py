@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 
@@ -11,8 +12,16 @@ FIGURES = ("decode", "frame_path", "encode", "line", "collector", "spool", "drai
 
 def main() -> int:
     """Print one line per figure; 1 when one is short of its goal."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(FIGURES)}; all of them when none is given"
+    )
+    names = parser.parse_args().names or FIGURES
+    unknown = sorted(set(names) - set(FIGURES))
+    if unknown:
+        parser.error(f"given {', '.join(unknown)}; allowed: {', '.join(FIGURES)}")
     short = 0
-    for name in FIGURES:
+    for name in names:
         for figure in importlib.import_module(f"bench.{name}").figures():
             print(figure, flush=True)
             short += not figure.ok

@@ -107,15 +107,3 @@ def _check_equal(engine: Influxd, count: int) -> None:
         stored += len(bare)
     if stored != count:
         raise SystemExit(f"{stored} points are stored, {count} were written")
-
-
-def main() -> int:
-    """Print the figure; 1 when it is short of its goal."""
-    measured = figures()
-    for figure in measured:
-        print(figure)
-    return int(not all(figure.ok for figure in measured))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version
 from random import Random
 
@@ -39,15 +38,3 @@ def figures() -> list[Figure]:
 
     against = f"against cantools decode, n={len(frames)} frames, cantools {version('cantools')}"
     return [Figure("decode", alternate(oracle, generated, rounds=15), GOAL, against)]
-
-
-def main() -> int:
-    """Print the figure; 1 when it is short of its goal."""
-    measured = figures()
-    for figure in measured:
-        print(figure)
-    return int(not all(figure.ok for figure in measured))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -150,15 +150,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def main() -> int:
-    """Print the figures; 1 when one is short of its goal."""
-    measured = figures()
-    for figure in measured:
-        print(figure)
-    return int(not all(figure.ok for figure in measured))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

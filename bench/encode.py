@@ -6,7 +6,6 @@ import json
 import math
 import platform
 import random
-import sys
 from collections.abc import Callable
 
 import orjson
@@ -101,15 +100,3 @@ def from_columns(payload: bytes) -> list[dict[str, object]]:
             row["bad"] = reasons
         rows.append(row)
     return rows
-
-
-def main() -> int:
-    """Print a line per figure; 1 when one is short."""
-    found = figures()
-    for figure in found:
-        sys.stdout.write(f"{figure}\n")
-    return int(not all(figure.ok for figure in found))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -245,15 +244,3 @@ def _varied(pdo: int, random: Random) -> bytes:
     counts = (1, 60) if pdo in {1, 6} else (40, 250)
     data[place] = random.choice([count for count in range(*counts) if count not in EXACT])
     return bytes(data)
-
-
-def main() -> int:
-    """Print the figure; 1 when it is short of its goal."""
-    measured = figures()
-    for figure in measured:
-        print(figure)
-    return int(not all(figure.ok for figure in measured))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version
 from typing import Any
 
@@ -52,15 +51,3 @@ def _sorted(line: bytes) -> tuple[bytes, list[bytes], bytes]:
     """Head, fields in the order of their names, time: the order of fields has no meaning."""
     head, fields, stamp = line.split(b" ")
     return head, sorted(fields.split(b",")), stamp
-
-
-def main() -> int:
-    """Print the figure; 1 when it is short of its goal."""
-    measured = figures()
-    for figure in measured:
-        print(figure)
-    return int(not all(figure.ok for figure in measured))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from contextlib import closing
@@ -94,15 +93,3 @@ def _bare(path: Path, size: int) -> float:
             file.write(block)
             os.fdatasync(file.fileno())
     return time.perf_counter() - began
-
-
-def main() -> int:
-    """Print the figure; 1 when it is short of its goal."""
-    measured = figures()
-    for figure in measured:
-        print(figure)
-    return int(not all(figure.ok for figure in measured))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
