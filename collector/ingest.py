@@ -70,7 +70,7 @@ def ingest(topic: str, payload: bytes) -> Record:
     except WireError as error:
         raise Poison(str(error)) from error
     try:
-        body = _parse(payload)
+        body = json_object(payload, MAX_PAYLOAD_BYTES)
         identity = _identity(site, node, lane, body)
     except WireError as error:
         raise Poison(str(error), _identity_in_head(site, node, lane, payload)) from error
@@ -89,9 +89,10 @@ def _route(topic: str) -> tuple[str, str, Lane, str]:
     return site, node, "tele" if kind == "tele" else "event", source
 
 
-def _parse(payload: bytes) -> dict[str, Any]:
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise WireError(f"{len(payload)} bytes, allowed are {MAX_PAYLOAD_BYTES}")
+def json_object(payload: bytes, most_bytes: int) -> dict[str, Any]:
+    """A payload's JSON object; raises WireError when it is too long or anything else."""
+    if len(payload) > most_bytes:
+        raise WireError(f"{len(payload)} bytes, allowed are {most_bytes}")
     try:
         body = orjson.loads(payload)
     except orjson.JSONDecodeError as error:

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-import orjson
-
-from collector.ingest import MAX_TIME_US
+from collector.ingest import MAX_TIME_US, json_object
 from collector.lines import escaped, number
 from shared import topics
 from shared.errors import WireError
@@ -82,13 +80,7 @@ def state_line(topic: str, payload: bytes) -> str:
     site, node, lane, kind = topics.parse(topic)
     if lane != "state" or kind not in KINDS:
         raise WireError(f"topic {topic[:120]!r}: state/{'|'.join(KINDS)} is expected")
-    if len(payload) > MAX_BYTES:
-        raise WireError(f"{len(payload)} bytes, allowed are {MAX_BYTES}")
-    try:
-        body = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise WireError(f"not JSON: {error}") from error
-    return _line(kind, f"node={node},site={site}", body)
+    return _line(kind, f"node={node},site={site}", json_object(payload, MAX_BYTES))
 
 
 def collector_line(site: str, name: str, body: Mapping[str, Any]) -> str:
@@ -96,8 +88,8 @@ def collector_line(site: str, name: str, body: Mapping[str, Any]) -> str:
     return _line("collector", f"collector={name},site={site}", body)
 
 
-def _line(kind: str, tags: str, body: object) -> str:
-    ts = body.get("ts") if isinstance(body, dict) else None
+def _line(kind: str, tags: str, body: Mapping[str, Any]) -> str:
+    ts = body.get("ts")
     if type(ts) is not int or not 0 <= ts <= MAX_TIME_US:
         raise WireError(f"ts: µs from 0 to {MAX_TIME_US} are expected, got {str(ts)[:40]!r}")
     numbers = ((name, _at(body, path, LEFT_OUT_AT_ZERO.get(name))) for name, path in NUMBERS.get(kind, {}).items())
