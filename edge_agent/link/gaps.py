@@ -2,7 +2,7 @@
 
 `of` names what the numbers count: `guard` (a guard session's rows and events), `tele` or `event` (messages of this spool's
 lane), `spool` (a whole file). Times `t_from` and `t_to` are Unix µs. `rows` is the weight in the books; `to` is null where
-nobody can know how much it was.
+nobody can know how much it was. Where not all from `from` to `to` is missing, `ranges` lists what is.
 """
 
 from __future__ import annotations
@@ -31,9 +31,17 @@ def ended(over: Ended, t_from: int, t_to: int) -> OwnEvent:
 
 
 def dropped(lost: Dropped) -> OwnEvent:
-    """Messages given up for want of room."""
-    body = {"of": lost.lane, "from": lost.first, "to": lost.last, "t_from": lost.t_from, "t_to": lost.t_to}
-    return OwnEvent(KIND, {**body, "rows": lost.rows, "reason": "spool full"})
+    """Messages given up for want of room; `ranges` says which, where others in between were stored or are on their way."""
+    body = {"of": lost.lane, "from": lost.seqs[0], "to": lost.seqs[-1], "t_from": lost.t_from, "t_to": lost.t_to}
+    ranges = _ranges(lost.seqs)
+    holes = {"ranges": ranges} if len(ranges) > 1 else {}
+    return OwnEvent(KIND, {**body, **holes, "rows": lost.rows, "reason": "spool full"})
+
+
+def _ranges(seqs: Sequence[int]) -> list[list[int]]:
+    """Inclusive ranges of rising numbers."""
+    neighbours = [list(group) for _, group in groupby(enumerate(seqs), lambda pair: pair[1] - pair[0])]
+    return [[group[0][1], group[-1][1]] for group in neighbours]
 
 
 def spool_set_aside(name: str, t_to: int) -> OwnEvent:

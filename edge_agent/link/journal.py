@@ -187,7 +187,7 @@ class Journal:
                 lost = self._spool.drop_pending("event", _SEGMENT, sent("event"), self._gap)
             if lost is None:
                 return
-            self.counts["messages_dropped"] += lost.messages
+            self.counts["messages_dropped"] += len(lost.seqs)
             dropped(lost)
 
     def _gap(self, lost: Dropped) -> Entry:

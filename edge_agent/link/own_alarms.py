@@ -26,6 +26,12 @@ WATCHES = (
         "link.disk_full", "disk_full", "the disk is nearly full: telemetry gets no more room on it, alarms the reserve"
     ),
     Watch("link.spool_full", "messages_dropped", "the spool is full: the oldest telemetry is given up"),
+    Watch(
+        "link.sent_unmarked",
+        "sent_unmarked",
+        "what is sent cannot be marked on the disk: after a kill it may be given up although it is stored",
+        in_status=False,
+    ),
     Watch("link.recorder_behind", "packets_postponed", "the disk is too slow: guard keeps its records meanwhile"),
     Watch("link.guard_dropped", "guard_gaps", "guard had to drop records: link took none for too long"),
     Watch("link.events_lost", "own_events_lost", "link's own events could not be kept"),

@@ -29,6 +29,7 @@ from edge_agent.link.jobs import (
 )
 from edge_agent.link.journal import Journal, RecordSettings
 from edge_agent.link.reserve import Reserve
+from edge_agent.link.sent_marks import SentMarks
 from edge_agent.link.spool import RELEASED, Lane, Spool
 from edge_agent.link.uplink import WINDOW_BYTES, Fetched, Uplink
 from shared.errors import ConfigError
@@ -47,7 +48,7 @@ _HISTORY_FOR_ROOM = 500
 """Stored messages given up at once when the disk takes nothing more: their pages are written over instead."""
 KEEP_COMMANDS = 20_000
 TRIPS_FOLDER = "trips"
-RESERVE_FILE = "spool.reserve"
+RESERVE_FILE, MARKS_FILE = "spool.reserve", "spool.sent"
 RESERVE_BYTES = 2 * WINDOW_BYTES
 """Kept on the disk for the day when others have filled it: what is on its way is not given up even then, and as much again
 is for events and SQLite's log."""
@@ -60,6 +61,25 @@ class _Open:
         self.spool = Spool(settings.path)
         self.journal = Journal(self.spool, settings, clock)
         self.uplink = Uplink(self.spool.id, settings.receipts_from, self.spool.pending, self.spool.message)
+        self.marks = SentMarks(settings.path.with_name(MARKS_FILE), self.spool.id, self.uplink.sent)
+        for lane, seq in self.marks.before():
+            if (message := self.spool.message(lane, seq)) is not None:
+                self.uplink.sent_before(lane, message, time.monotonic())
+
+    def send(self, room: int, publish: Callable[[str, bytes], bool]) -> None:
+        """Publish at most so many messages, each marked before it goes."""
+
+        def one(lane: Lane, message: Fetched) -> bool:
+            seq, source, payload = message
+            self.marks.note(lane, seq)
+            return publish(f"{lane}/{source}", payload)
+
+        self.uplink.send(time.monotonic(), room, one)
+
+    def close(self) -> None:
+        """Give the files free."""
+        self.marks.close()
+        self.spool.close()
 
 
 class Recorder:
@@ -120,7 +140,7 @@ class Recorder:
             self._guarded(self._turn)
         self._guarded(self._finish)
         if self._open is not None:
-            self._open.spool.close()
+            self._open.close()
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -166,9 +186,9 @@ class Recorder:
         if now >= self._flush_at or self._has_much():
             self._flush_at = max(self._flush_at + self._settings.batch_s, now)
             self._flush(opened)
-            opened.uplink.send(now, self._room(), self._publish_message)  # what is on its way is not given up
+            opened.send(self._room(), self._publish)  # what is on its way is not given up
             self._keep_room(opened)
-        opened.uplink.send(now, self._room(), self._publish_message)
+        opened.send(self._room(), self._publish)
         if now >= self._report_at:
             self._report(opened, now)
 
@@ -183,7 +203,7 @@ class Recorder:
             self._handle(self._jobs.get_nowait())
         if self._open is not None:
             self._flush(self._open)
-            self._open.uplink.send(time.monotonic(), self._room(), self._publish_message)
+            self._open.send(self._room(), self._publish)
             self._report(self._open, time.monotonic())
             self._box.finish(self._open.spool, self._clock.now_us())
 
@@ -217,7 +237,7 @@ class Recorder:
         self._box.abandon()
         if self._open is not None:
             self._keep(self._open.journal.own)
-            self._open.spool.close()
+            self._open.close()
             self._open = None
         self._tell(Snapshot({}, 0, 0, 0.0, dict(self._counts), trouble))
 
@@ -286,13 +306,9 @@ class Recorder:
             log.warning("quarantined by the collector: %s", release.quarantined[:5])
         opened.uplink.settled(release, time.monotonic())
 
-    def _publish_message(self, lane: Lane, message: Fetched) -> bool:
-        _, source, payload = message
-        return self._publish(f"{lane}/{source}", payload)
-
     def _report(self, opened: _Open, now: float) -> None:
         self._report_at = now + _REPORT_S
-        counts = self._counts + opened.uplink.counts + opened.journal.counts + self._box.counts
+        counts = self._counts + opened.uplink.counts + opened.journal.counts + opened.marks.counts + self._box.counts
         counts["queue_fill"] = self._jobs.qsize()
         counts["spool_bytes"] = opened.spool.used_bytes()
         uplink = opened.uplink

@@ -73,14 +73,12 @@ class Commit:
 
 
 class Dropped(NamedTuple):
-    """Messages that had to go for want of room: sequence numbers, times and how many, for the gap record."""
+    """Messages that had to go for want of room: sequence numbers (rising), times and weight, for the gap record."""
 
     lane: Lane
-    first: int
-    last: int
+    seqs: list[int]
     t_from: int
     t_to: int
-    messages: int
     rows: int
 
 
@@ -205,7 +203,7 @@ class Spool:
             self._db.executemany("DELETE FROM messages WHERE rowid = ?", [(row[0],) for row in chosen])
             rows = sum(row[4] for row in chosen)
             t_from, t_to = min(row[2] for row in chosen), max(row[3] for row in chosen)
-            dropped = Dropped(lane, chosen[0][1], chosen[-1][1], t_from, t_to, len(chosen), rows)
+            dropped = Dropped(lane, [row[1] for row in chosen], t_from, t_to, rows)
             self._add(gaps=rows, spooled=-rows)
             self._insert((record(dropped),), own=1)
         return dropped

@@ -2,7 +2,8 @@
 
 Events go first, then what is fresh, then the backlog from its oldest end. A message without a receipt is sent again after a
 growing delay, and at once after a reconnect or when a collector has just come. The first delay follows how long receipts take:
-a slow link must not be filled with copies. Nothing is released that was not really sent by this process from this spool.
+a slow link must not be filled with copies. Nothing is released that was not really sent from this spool, by this process or, as
+far as is known, by one before it.
 """
 
 from __future__ import annotations
@@ -85,6 +86,11 @@ class Uplink:
         """A telemetry message was just written: it may overtake the backlog."""
         self._fresh.append(seq)
 
+    def sent_before(self, lane: Lane, message: Fetched, now: float) -> None:
+        """A process before this one sent it, and it may be stored: due at once, and its receipt says nothing about the time it took."""
+        self._keep(lane, message, _Sent(len(message[2]), now, now, self.first_resend_s, copies=2))
+        self.counts["sent_before"] += 1
+
     def reconnected(self, now: float) -> None:
         """Everything without a receipt may be sent again at once; the broker may have lost it."""
         self._collectors.clear()
@@ -161,17 +167,19 @@ class Uplink:
         return self.unreceipted < WINDOW - reserved and (reserved == 0 or self._bytes < WINDOW_BYTES)
 
     def _mark(self, lane: Lane, message: Fetched, now: float) -> None:
-        seq, _, payload = message
-        sent = self._unreceipted[lane].get(seq)
+        sent = self._unreceipted[lane].get(message[0])
         if sent is None:
             delay_s = self.first_resend_s
-            self._unreceipted[lane][seq] = _Sent(len(payload), now, now + delay_s, delay_s)
-            self._bytes += len(payload)
+            self._keep(lane, message, _Sent(len(message[2]), now, now + delay_s, delay_s))
             self.counts["sent"] += 1
             return
         sent.copies += 1
         sent.delay_s = min(sent.delay_s * 2, LAST_RESEND_S)
         sent.due = now + sent.delay_s
+
+    def _keep(self, lane: Lane, message: Fetched, sent: _Sent) -> None:
+        self._unreceipted[lane][message[0]] = sent
+        self._bytes += sent.size
 
     # ---- receipts ---------------------------------------------------------------------------------------------------
 
@@ -231,7 +239,7 @@ class Uplink:
     # ---- looking ----------------------------------------------------------------------------------------------------
 
     def sent(self, lane: Lane) -> list[int]:
-        """Numbers on their way: sent, without a receipt."""
+        """Numbers on their way: sent, without a receipt; never more than `WINDOW` in both lanes."""
         return list(self._unreceipted[lane])
 
     @property

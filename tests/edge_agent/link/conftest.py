@@ -110,8 +110,7 @@ class Guard:
             except TimeoutError:
                 continue
             with peer:
-                self.connections += 1
-                peer.settimeout(2.0)
+                peer.settimeout(10.0)
                 with contextlib.suppress(OSError):
                     self._talk(peer)
                 self._peer = None
@@ -131,6 +130,7 @@ class Guard:
             for number in sorted(number for number in self.ring if number > have.get(self.session, 0)):
                 peer.send(self.ring[number])
             self._peer = peer
+            self.connections += 1  # not before: what is sent from now on arrives
         peer.settimeout(0.1)
         while not self._stop.is_set():
             try:
@@ -169,7 +169,7 @@ class Collector:
         self.seen: dict[str, list[Message]] = {}
         self.duplicates = 0
         self.receipting = True
-        self.deaf_to: str = "-"
+        self.deaf_to = "-"
         self.mqtt = Mqtt(
             BrokerSettings(broker.host, broker.port, f"collector-{name}"),
             subscriptions=[(f"{root}/#", 1)],
@@ -204,8 +204,12 @@ class Collector:
         acks = [json.loads(message.payload) for message in self.seen.get("ack", [])]
         return [ack for ack in acks if ack["id"] == identifier]
 
+    def bodies(self) -> list[dict[str, Any]]:
+        """All that is stored at this moment: more may come from the network's thread while one looks at it."""
+        return list(self.stored.values())
+
     def units(self) -> int:
-        return sum(len(body["t"]) if body["lane"] == "tele" else 1 for body in self.stored.values())
+        return sum(len(body["t"]) if body["lane"] == "tele" else 1 for body in self.bodies())
 
 
 class LinkProcess:

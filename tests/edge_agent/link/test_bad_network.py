@@ -59,7 +59,7 @@ def busy(guard: Any) -> Iterator[None]:
 
 
 def alarms(collector: Any) -> set[str]:
-    return {str(body["alarm"]) for body in list(collector.stored.values()) if body.get("kind") == "alarm"}
+    return {str(body["alarm"]) for body in collector.bodies() if body.get("kind") == "alarm"}
 
 
 def settled(collector: Any, guard: Any) -> bool:
@@ -115,7 +115,7 @@ def test_on_a_slow_link_an_alarm_passes_the_telemetry_and_the_connection_stays(
 def test_whatever_the_network_did_the_books_balance(
     wait_until: Callable[..., object], guard: Any, collector: Any, link: LinkProcess, wire: Wire
 ) -> None:
-    wait_until(lambda: guard.connections == 1, 25, "link connecting to guard")
+    wait_until(lambda: guard.connections >= 1, 25, "link connecting to guard")
     for number in range(300):
         guard.row(0, (float(number), 2.0, 3.0))
         if number % 100 == 20:

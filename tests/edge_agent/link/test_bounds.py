@@ -11,7 +11,7 @@ from collector.pump import PumpLimits
 from collector.sinks import archive
 from edge_agent.guard import inbox as guard_inbox
 from edge_agent.guard import link_peer, ring
-from edge_agent.link import black_box, guard_socket, inbox, recorder, uplink
+from edge_agent.link import black_box, guard_socket, inbox, recorder, sent_marks, uplink
 from edge_agent.link.own_alarms import WATCHES, Watch
 from shared import mqtt
 
@@ -30,6 +30,7 @@ SAID = {
     "answers for the broker": str(mqtt.WINDOW),
     "messages without a receipt": f"{uplink.WINDOW}, of them {uplink.WINDOW - uplink._FOR_EVENTS} telemetry,"
     f" {uplink.WINDOW - uplink._NOT_BACKLOG} backlog; {uplink.WINDOW_BYTES // MB} MB",
+    "marks of what": f"{uplink.WINDOW} of {sent_marks._SLOT.size} bytes",
     "fresh messages": str(uplink._FRESH),
     "a disk that others": f"a reserve of {recorder.RESERVE_BYTES // MB} MB",
     "ids of commands": f"{recorder.KEEP_COMMANDS:_}".replace("_", " "),

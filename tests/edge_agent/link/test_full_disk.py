@@ -27,7 +27,7 @@ def feed(guard: Any, seconds: range) -> list[str]:
 
 
 def of_kind(collector: Any, kind: str) -> list[dict[str, Any]]:
-    return [body for body in list(collector.stored.values()) if body.get("kind") == kind]
+    return [body for body in collector.bodies() if body.get("kind") == kind]
 
 
 def test_ten_minutes_of_a_full_disk_cost_telemetry_and_no_alarm(
@@ -36,7 +36,7 @@ def test_ten_minutes_of_a_full_disk_cost_telemetry_and_no_alarm(
     guard.sources = [{"name": f"module-{number:02d}", "signals": SIGNALS} for number in range(1, 16)]
     collector.deaf_to = "tele"  # telemetry finds nobody: the spool grows
     link = new_link(SPOOL, small_disk.folder)
-    wait_until(lambda: guard.connections == 1, 25, "link connecting to guard")
+    wait_until(lambda: guard.connections >= 1, 25, "link connecting to guard")
     alarms = feed(guard, range(30))
     wait_until(lambda: guard.released == guard.next - 1, 10, "all of it durable")
 

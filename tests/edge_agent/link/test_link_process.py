@@ -26,20 +26,20 @@ def test_rows_and_events_reach_the_collector_and_the_books_balance(
     wait_until: Any, guard: Any, collector: Any, new_link: Any
 ) -> None:
     link = new_link()
-    wait_until(lambda: guard.connections == 1, 25, "link connecting to guard")
+    wait_until(lambda: guard.connections >= 1, 25, "link connecting to guard")
     for number in range(50):
         guard.row(0, (1.5, float(number), math.nan), ((2, "stale"),) if number == 3 else ())
         guard.row(1, (-35.0, math.nan))
     guard.event("alarm", alarm="module-01.stale", since_mono_us=time.monotonic_ns() // 1000)
     wait_until(lambda: collector.units() >= 101 + 1, 25, "everything stored")  # and link's own session event
     wait_until(lambda: guard.released == 101, 3, "the release")
-    module = [body for body in collector.stored.values() if "a" in body.get("v", {})]
+    module = [body for body in collector.bodies() if "a" in body.get("v", {})]
     assert sorted(value for body in module for value in body["v"]["b"]) == [float(number) for number in range(50)]
     assert any(body["bad"]["c"][0][1] == "stale" for body in module if "bad" in body)
     assert all(0 <= abs(body["t0"] / 1e6 - time.time()) < 30 for body in module)
-    inverter = [body for body in collector.stored.values() if "current" in body.get("v", {})]
+    inverter = [body for body in collector.bodies() if "current" in body.get("v", {})]
     assert all("power" not in body["v"] for body in inverter)
-    alarm = next(body for body in collector.stored.values() if body.get("alarm"))
+    alarm = next(body for body in collector.bodies() if body.get("alarm"))
     assert abs(alarm["since"] - alarm["ts"]) < 1_000_000
     wait_until(lambda: settled(collector, 102), 5, "the receipts")
     assert collector.last("state/health")["disk"].keys() == {"written_mb", "mb_per_hour"}
@@ -61,7 +61,7 @@ def test_kill_nine_of_link_at_any_moment_loses_and_doubles_nothing(
     link = new_link()
     made = 0
     for turn in range(4):
-        wait_until(lambda turn=turn: guard.connections == turn + 1, 25, "link connecting")
+        wait_until(lambda turn=turn: guard.connections >= turn + 1, 25, "link connecting")
         for number in range(40):
             guard.row(number % 2, (float(made), 1.0, 2.0) if number % 2 == 0 else (float(made), 1.0))
             made += 1
@@ -73,7 +73,7 @@ def test_kill_nine_of_link_at_any_moment_loses_and_doubles_nothing(
         link.start()
     wait_until(lambda: guard.released == made, 10, "everything durable")
     wait_until(lambda: settled(collector, made + 5), 10, "everything receipted")
-    values = [value for body in collector.stored.values() for value in body.get("v", {}).get("a", [])]
+    values = [value for body in collector.bodies() for value in body.get("v", {}).get("a", [])]
     assert len(values) == len(set(values)) == 80
     assert link.end() == 0
     books = link.books()
@@ -85,18 +85,18 @@ def test_a_guard_that_is_replaced_leaves_one_gap_of_unknown_size(
     wait_until: Any, guard: Any, collector: Any, new_link: Any, new_guard: Any
 ) -> None:
     link = new_link()
-    wait_until(lambda: guard.connections == 1, 25, "link connecting")
+    wait_until(lambda: guard.connections >= 1, 25, "link connecting")
     guard.row(0, (1.0, 2.0, 3.0))
     wait_until(lambda: guard.released == 1, 5, "the first release")
     guard.close()
     wait_until(lambda: "guard is not connected" in collector.last("status").get("why", []), 3, "being degraded")
     other = new_guard()
-    wait_until(lambda: other.connections == 1, 5, "link connecting to the new guard")
+    wait_until(lambda: other.connections >= 1, 5, "link connecting to the new guard")
     other.row(1, (1.0, 2.0))
     other.lose(7)
     other.row(1, (3.0, 4.0))
     wait_until(lambda: other.released == 9, 5, "the release")
-    gaps = lambda: [body for body in collector.stored.values() if body.get("kind") == "gap"]  # noqa: E731 read again each time
+    gaps = lambda: [body for body in collector.bodies() if body.get("kind") == "gap"]  # noqa: E731 read again each time
     wait_until(lambda: len(gaps()) == 2, 5, "the gap records")
     assert [gap["to"] for gap in gaps() if gap["session"] == guard.session] == [None]
     assert [(gap["from"], gap["to"], gap["rows"]) for gap in gaps() if gap["session"] == other.session] == [(2, 8, 7)]
@@ -226,7 +226,7 @@ def test_energising_needs_a_heartbeat_and_a_silent_guard_is_said_to_be_silent(
     wait_until(lambda: len(guard.commands) == 1, 3, "guard getting it")
     wait_until(lambda: len(collector.acks("c1")) == 1, 4, "the answer")
     assert collector.acks("c1")[0]["code"] == "E_NO_ANSWER"
-    wait_until(lambda: any(b.get("code") == "E_NOT_FRESH" for b in collector.stored.values()), 3, "the event")
+    wait_until(lambda: any(b.get("code") == "E_NOT_FRESH" for b in collector.bodies()), 3, "the event")
 
 
 def test_without_guard_a_command_is_refused_and_the_rest_goes_on(
@@ -249,14 +249,14 @@ def test_a_spool_full_of_rubbish_is_set_aside_and_guard_s_records_are_kept(
     guard.row(0, (1.0, 2.0, 3.0))
     wait_until(lambda: guard.released == 1, 5, "the release")
     assert (tmp_path / "spool.sqlite.corrupt-1").read_bytes().startswith(b"this is no database")
-    wait_until(lambda: any(b.get("of") == "spool" for b in collector.stored.values()), 5, "the record of it")
+    wait_until(lambda: any(b.get("of") == "spool" for b in collector.bodies()), 5, "the record of it")
 
 
 def test_packets_that_make_no_sense_are_counted_and_the_next_ones_are_taken(
     wait_until: Any, guard: Any, collector: Any, new_link: Any
 ) -> None:
     new_link()
-    wait_until(lambda: guard.connections == 1, 25, "link connecting")
+    wait_until(lambda: guard.connections >= 1, 25, "link connecting")
     wait_until(lambda: online(collector), 25, "online")
     for packet in (b"S{", b"?x", b"A[]", b'S{"name":"cmd/pump","body":{}}', b"R", b"E\x01"):
         guard.send_raw(packet)
@@ -271,7 +271,7 @@ def test_packets_that_make_no_sense_are_counted_and_the_next_ones_are_taken(
 
 def test_an_oversized_command_costs_only_itself(wait_until: Any, guard: Any, collector: Any, new_link: Any) -> None:
     new_link()
-    wait_until(lambda: guard.connections == 1, 25, "link connecting")
+    wait_until(lambda: guard.connections >= 1, 25, "link connecting")
     wait_until(lambda: online(collector), 25, "online")
     collector.send("fan", b'{"on":true,"actor":"' + b"x" * 3000 + b'"}')
     wait_until(lambda: collector.last("ack").get("code") == "E_SIZE", 3, "the refusal")
@@ -314,7 +314,7 @@ def test_alarms_pass_a_backlog_within_a_second_of_the_connection(
     wait_until(lambda: collector.mqtt.connected, 5, "the collector")
     wait_until(lambda: len(collector.seen["status"]) > said, 5, "link being back")
     began = time.monotonic()
-    wait_until(lambda: any(body.get("alarm") == "late" for body in collector.stored.values()), 5, "the alarm")
+    wait_until(lambda: any(body.get("alarm") == "late" for body in collector.bodies()), 5, "the alarm")
     assert time.monotonic() - began < 1.0
     assert link.end() == 0
 
@@ -324,21 +324,21 @@ def test_mistake_18_link_starts_and_records_before_the_pc_is_there(
 ) -> None:
     broker.kill()
     new_link()
-    wait_until(lambda: guard.connections == 1, 25, "link connecting to guard without a broker")
+    wait_until(lambda: guard.connections >= 1, 25, "link connecting to guard without a broker")
     guard.row(0, (1.0, 2.0, 3.0))
     wait_until(lambda: guard.released == 1, 5, "being durable without a broker")
     wait_until(lambda: guard.link_states and guard.link_states[-1]["broker"] is False, 3, "guard knowing of it")
     broker.start()
-    wait_until(lambda: any(key[1] == "tele" for key in collector.stored), 12, "the row")
+    wait_until(lambda: any(key[1] == "tele" for key in list(collector.stored)), 12, "the row")
     wait_until(lambda: guard.link_states[-1]["broker"] is True, 3, "guard knowing of that too")
 
 
 def test_mistake_19_a_large_record_arrives_whole(wait_until: Any, guard: Any, collector: Any, new_link: Any) -> None:
     new_link()
-    wait_until(lambda: guard.connections == 1, 25, "link connecting")
+    wait_until(lambda: guard.connections >= 1, 25, "link connecting")
     text = '{"nested":"}{"}' * 3000
     guard.event("state", text=text)
-    wait_until(lambda: any(body.get("text") == text for body in collector.stored.values()), 5, "the event")
+    wait_until(lambda: any(body.get("text") == text for body in collector.bodies()), 5, "the event")
     assert guard.connections == 1
 
 

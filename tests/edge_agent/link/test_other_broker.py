@@ -78,7 +78,7 @@ def test_records_receipts_state_and_commands_pass_and_a_broker_that_comes_back_e
     collector.receipting = False  # it only listens: the receipts are the real collector's
     link = new_link()
     guard.state("alarm/module-01.stale", state="active", since_mono_us=1)
-    wait_until(lambda: guard.connections == 1, 25, "link connecting to guard")
+    wait_until(lambda: guard.connections >= 1, 25, "link connecting to guard")
     for number in range(100):
         guard.row(0, (float(number), 2.0, 3.0))
     wait_until(lambda: settled(collector, 101), 20, "the receipts")
