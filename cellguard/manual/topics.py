@@ -38,7 +38,10 @@ NODE = (
           "the record: `spool`, `lane`, `seq`, `boot`, `clock`, `t0`, `t` µs after it, `v` a list a signal, `bad`"),
     Topic("alarm/{id}", "link", "QoS 1, retained",
           "`alarm`, `level`, `state` active, latched or cleared, `acked`, `value`, `limit`, `unit`, `since`, `ts`, `actions`"),
-    Topic("event/{kind}", "link", "QoS 1", "`spool`, `lane`, `seq`, `ts`, `kind` alarm, command, state, output, gap, session or trip"),
+    Topic(
+        "event/{kind}", "link", "QoS 1",
+        "`spool`, `lane`, `seq`, `ts`, `kind` alarm, command, state, output, schedule, gap, session or trip",
+    ),
     Topic("receipt", "collector", "QoS 1", "which message numbers are stored and may leave the spool; below"),
     Topic("cmd/{target}", "people, programs", "never retained", "a command; below"),
     Topic("ack", "link", "QoS 1", "the answers to commands; below"),

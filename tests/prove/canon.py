@@ -137,7 +137,7 @@ class Canon:
             else (programme.step, programme.elapsed_s > 1.0) if programme.state == "paused" else 0,
             state.vault.record.armed, where is State.CONNECTING and state.vault.written < state.vault.ticket, state.vault.failed, len(watch.overruns),
             None if watch.link is None else clocks.coarse(age(now, watch.link.opened, 99), LINK_WATCH_S),
-            age(now, state.turned, 8) if world.agent == STALLED else 0,
+            age(now, state.turned, 9) if world.agent == STALLED else 0, age(now, watch.unseen, self._wait),
             bool(latches), any(latch.level is Level.CRITICAL for latch in latches),
             clocks.coarse(age(now, watch.fine_since, 999), FINE_S) if latches else watch.fine_since is None,
             clocks.coarse(age(now, world.fine_t, 999), FINE_S) if latches else 0,

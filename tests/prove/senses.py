@@ -6,7 +6,7 @@ from typing import Any
 
 from edge_agent.guard.model import Level, Output
 from edge_agent.guard.safety.facts import BoardFacts, Facts, InverterFacts, Raised, Sample
-from tests.prove.plant import PACK_V, TICK_S, Model, World, situation_of
+from tests.prove.plant import COMM_TIMER_S, PACK_V, TICK_S, Model, World, situation_of
 
 MISMATCH_S = 3.5
 MODULES = tuple(range(1, 9))
@@ -47,7 +47,8 @@ def _line(model: Model, world: World, now: float) -> None:
     if not world.line_cut and "line" not in world.late:
         mode, setpoint = world.register
         seq = round(now * 2)
-        world.inverter = InverterFacts(seq, now, int(mode), setpoint, world.openings)
+        timed_out = model.comm_timer and now - world.timer_t >= COMM_TIMER_S
+        world.inverter = InverterFacts(seq, now, int(mode), setpoint, world.openings, timed_out)
         world.current_sample = Sample(seq, now, world.current)
         world.link_sample = Sample(seq, now, world.link * PACK_V / model.link_full)
         if world.line_since is None:

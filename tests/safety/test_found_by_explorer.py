@@ -130,6 +130,25 @@ def test_a_process_that_stood_still_and_sees_no_current_says_that_it_may_have_op
     assert "relays.opened_under_load" not in latches(after)
 
 
+@pytest.mark.parametrize(
+    ("acted", "said"), [(True, {"guard.overrun"}), (False, {"guard.overrun", "relays.opened_under_load"})]
+)
+def test_what_the_dead_man_opened_while_the_process_stood_still_was_under_load_unless_the_inverters_timer_acted_first(
+    settings: Settings, *, acted: bool, said: set[str]
+) -> None:
+    state = being(State.RUN, mask=MAINS, turned=NOW - 5.0)
+    blind = seen(NOW, MAINS, current=None, unknown=("inverter.stale",), inverter=InverterFacts(1, NOW - 5.0, 2, 20.0))
+    state, _ = step(settings, state, StepInputs(blind), NOW)
+    assert set(latches(state)) == {"guard.overrun"}
+    for turn in range(1, 60):
+        now = NOW + 0.05 * turn
+        polled = InverterFacts(turn, now, 0, 0.0, timed_out=acted and turn == 4)
+        state, _ = step(settings, state, StepInputs(seen(now, NOTHING, inverter=polled)), now)
+        assert turn > 49 or set(latches(state)) == {"guard.overrun"}
+    assert set(latches(state)) == said
+    assert state.watch.unseen is None
+
+
 def test_a_dead_man_that_says_it_opened_and_shows_closed_pins_is_not_believed(settings: Settings) -> None:
     before = being(State.RUN, mask=MAINS)
     board = BoardFacts(1, NOW, 1, held=True, pins=MAINS)

@@ -21,7 +21,18 @@ from edge_agent.guard.safety.interface import (
     ScheduleStep,
     Settings,
 )
-from edge_agent.guard.safety.schedule import ScheduleFault, elapsed_s, follow, parse, paused, place, resumed, started
+from edge_agent.guard.safety.schedule import (
+    Met,
+    ScheduleFault,
+    elapsed_s,
+    ended_early,
+    follow,
+    parse,
+    paused,
+    place,
+    resumed,
+    started,
+)
 from edge_agent.guard.safety.state import Phase, Supervisor, Vault
 
 HEADER = "\ufeffInterval [s],Current [A],End\r\n"
@@ -96,7 +107,7 @@ class Watched:
 
     def meets(self, *arrivals: Any, now: float = BEGAN + 1.0) -> bool:
         met = self.watch.met(self.state, arrivals, self.freshness, now)
-        assert met in {None, place(self.programme)}
+        assert met is None or met.place == place(self.programme)
         return met is not None
 
 
@@ -207,6 +218,24 @@ def test_a_cell_that_falls_ends_the_step_on_the_rig(ready: Any) -> None:
     ready.cells[4] = [3.69] * len(ready.cells[4])
     ready.until(lambda: progress(ready)[1] == 2, 0.5)
     assert ready.states["state/schedule"]["elapsed_s"] < 10.0
+    (told,) = [event for event in ready.events if event["kind"] == "schedule"]
+    assert {name: told[name] for name in ("file", "step", "steps", "round", "reason", "source", "value", "limit")} == {
+        "file": "s.csv", "step": 1, "steps": 2, "round": 1, "reason": "any.Min_Cell_Voltage<=3.7", "source": "module-05",
+        "value": pytest.approx(3.69, abs=0.011), "limit": 3.7,
+    }  # fmt: skip
+    assert told["after_s"] == pytest.approx(5.0, abs=0.6)
+
+
+def test_a_step_that_ends_at_its_time_and_one_ended_in_another_round_are_no_event(ready: Any) -> None:
+    assert start(ready, f"{HEADER}2,10,any.Min_Cell_Voltage<=1\n2,0,\n", repeat=2).status == "accepted"
+    ready.until(lambda: progress(ready)[0] == "done", 12)
+    assert [event for event in ready.events if event["kind"] == "schedule"] == []
+    programme = started(ending("any.x>=1"), BEGAN)
+    here = place(programme)
+    assert here is not None
+    assert ended_early(programme, BEGAN + 50.0, Met(here, "module-01", 1.0)) is None
+    assert ended_early(programme, BEGAN + 49.0, Met(here._replace(round=1), "module-01", 1.0)) is None
+    assert ended_early(programme, BEGAN + 49.0, Met(here, "module-01", 1.0)) is not None
 
 
 def test_rounds_are_counted_and_a_pause_keeps_the_place(ready: Any) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from edge_agent.guard.model import Mode, State
-from edge_agent.guard.safety.schedule import follow
+from edge_agent.guard.safety.schedule import ended_early, follow
 from edge_agent.guard.safety.state import NEVER, Drive, Programme
 from edge_agent.guard.safety.turn import ZERO_TOLERANCE, Turn
 
@@ -52,7 +52,11 @@ def follow_schedule(turn: Turn) -> None:
     """Move the schedule on while RUN, by time or by an end condition; at its end it is done."""
     if turn.state is not State.RUN or turn.programme.state != "running":
         return
-    turn.programme = follow(turn.programme, turn.now, turn.inputs.met)
+    met = turn.inputs.met
+    event = met and ended_early(turn.programme, turn.now, met)
+    if event:
+        turn.events.append(event)
+    turn.programme = follow(turn.programme, turn.now, met and met.place)
 
 
 def settle(turn: Turn) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from edge_agent.guard.model import Reading
 from edge_agent.guard.safety.freshness import Freshness
 from edge_agent.guard.safety.interface import Arrival, EndCondition, ScheduleFile, Settings, SignalInfo
-from edge_agent.guard.safety.schedule import Place, place
+from edge_agent.guard.safety.schedule import Met, Place, place
 from edge_agent.guard.safety.state import NEVER, Supervisor
 from shared.signals import kind_of, module_source
 
@@ -67,8 +67,8 @@ class EndWatch:
         self._place: Place | None = None
         self._since = NEVER
 
-    def met(self, state: Supervisor, arrivals: Iterable[Arrival], freshness: Freshness, now: float) -> Place | None:
-        """The step under way when one of the arrivals ends it. Samples from before it began, or stale ones, never do."""
+    def met(self, state: Supervisor, arrivals: Iterable[Arrival], freshness: Freshness, now: float) -> Met | None:
+        """The first of the arrivals that ends the step under way. Samples from before it began, or stale ones, never do."""
         programme = state.programme
         under_way = place(programme)
         if under_way != self._place:
@@ -87,15 +87,18 @@ class EndWatch:
             and arrival.t_mono > self._since
             and now - arrival.t_mono <= freshness.limit_s(arrival.source)
         )
-        return under_way if any(self._meets(end, reading) for reading in new) else None
+        return next(
+            (Met(under_way, one.source, value) for one in new if (value := self._beyond(end, one)) is not None), None
+        )
 
-    def _meets(self, end: EndCondition, reading: Reading) -> bool:
+    def _beyond(self, end: EndCondition, reading: Reading) -> float | None:
+        """The reading's value when it meets the condition."""
         part, index, half = self._where.of(end) or ("", -1, 0.0)
         # a line of an old board may be shorter than the list of signals
         if reading.part != part or index >= len(reading.values) or any(index == bad for bad, _ in reading.bad):
-            return False
+            return None
         value = reading.values[index]
         if value is None:
-            return False
+            return None
         # the count of 2.80 V decodes to 2.8000000000000003
-        return value >= end.limit - half if end.above else value <= end.limit + half
+        return value if (value >= end.limit - half if end.above else value <= end.limit + half) else None

@@ -25,13 +25,17 @@ class Sample(NamedTuple):
 
 
 class InverterFacts(NamedTuple):
-    """What the inverter reads back: its mode and setpoint. `opened` counts openings of its line."""
+    """What the inverter reads back: its mode and setpoint. `opened` counts openings of its line.
+
+    `timed_out`: it says that its communication timer has acted, until it is written to again.
+    """
 
     seq: int = 0
     t: float = NONE_SEEN
     mode: int | None = None
     setpoint: float | None = None
     opened: int = 0
+    timed_out: bool = False
 
 
 class BoardFacts(NamedTuple):

@@ -101,6 +101,10 @@ class EndCondition(NamedTuple):
     limit: float
     line: int
 
+    def __str__(self) -> str:
+        """As it is written in a schedule."""
+        return f"{self.source}.{self.signal}{'>=' if self.above else '<='}{self.limit:g}"
+
 
 class ScheduleStep(NamedTuple):
     """Hold `setpoint` for `duration_s`, or until `end` is met; + discharge, in the schedule's unit."""

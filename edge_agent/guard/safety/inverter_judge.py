@@ -13,7 +13,7 @@ from edge_agent.guard.safety.modules import ELECTRIC, Rows
 from edge_agent.guard.safety.rules import Gate, small_current_a
 from edge_agent.guard.safety.trackers import Alarm, Condition, Scale, conditions
 
-COMM_BITS = 0b1001
+COMM_BITS, TIMER_BIT = 0b1001, 0b1000
 FAULT_WORDS = ("fault_control", "fault_power_0", "fault_power_1", "fault_extra_0", "fault_extra_1", "fault_extra_2")
 SETTLE_S = 1.0
 READBACK_AFTER_S = 1.5
@@ -147,9 +147,9 @@ class InverterJudge:
 
     def _remember(self, poll: Poll) -> None:
         facts, values = self.facts, poll.values
-        mode = values.get("mode")
+        mode, timed_out = values.get("mode"), bool(int(values.get("fault_control", 0)) & TIMER_BIT)
         self.facts = InverterFacts(
-            facts.seq + 1, poll.t, None if mode is None else int(mode), values.get("setpoint"), facts.opened
+            facts.seq + 1, poll.t, None if mode is None else int(mode), values.get("setpoint"), facts.opened, timed_out
         )
         self.battery_v = values.get("battery_voltage", self.battery_v)
         if "current" in values:

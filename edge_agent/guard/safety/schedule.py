@@ -130,6 +130,14 @@ class Place(NamedTuple):
     step: int
 
 
+class Met(NamedTuple):
+    """The end condition at `place` is met: by which sample."""
+
+    place: Place
+    source: str
+    value: float
+
+
 def place(programme: Programme) -> Place | None:
     """Where it is while it runs."""
     return Place(programme.resumed, programme.round, programme.step) if programme.state == "running" else None
@@ -158,6 +166,20 @@ def follow(programme: Programme, now: float, met: Place | None = None) -> Progra
     if step >= total:
         return replace(programme, state="done", round=programme.rounds - 1, step=len(steps) - 1, elapsed_s=end_s)
     return replace(programme, round=step // len(steps), step=step % len(steps), step_end_s=end_s)
+
+
+def ended_early(programme: Programme, now: float, met: Met) -> dict[str, object] | None:
+    """The event of the step under way that `met` ends; None when it is another's, or the step's time is over anyway."""
+    elapsed = elapsed_s(programme, now)
+    if programme.file is None or met.place != place(programme) or elapsed >= programme.step_end_s:
+        return None
+    step = programme.file.steps[programme.step]
+    assert step.end is not None
+    return {
+        "kind": "schedule", "file": programme.file.name, "step": programme.step + 1, "steps": len(programme.file.steps),
+        "round": programme.round + 1, "rounds": programme.rounds, "reason": str(step.end), "source": met.source,
+        "value": round(met.value, 6), "limit": step.end.limit, "after_s": round(elapsed - programme.step_end_s + step.duration_s, 3),
+    }  # fmt: skip
 
 
 def paused(programme: Programme, now: float) -> Programme:

@@ -137,7 +137,10 @@ class Vault:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Slow memories: who may energise until when, how long rules have been fine, how late turns came."""
+    """Slow memories: who may energise until when, how long rules have been fine, how late turns came.
+
+    `unseen`: since when it is asked whether a current flowed when the board opened by itself.
+    """
 
     window_until: float = NEVER
     broker_lost: float | None = None
@@ -145,6 +148,7 @@ class Watch:
     overruns: tuple[float, ...] = ()
     late_until: float = NEVER
     link: LinkWatch | None = None
+    unseen: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from edge_agent.guard.model import RELAYS, Level, Mode, Output, State
 from edge_agent.guard.safety.facts import Facts
 from edge_agent.guard.safety.interface import Answer, Command, Settings
 from edge_agent.guard.safety.rules import small_current_a
-from edge_agent.guard.safety.schedule import Place
+from edge_agent.guard.safety.schedule import Met
 from edge_agent.guard.safety.state import Latch, Pending, Phase, Supervisor
 
 READBACK_DELAY_S = 0.03
@@ -24,7 +24,7 @@ CONNECTED = frozenset({State.READY, State.RUN, State.HOLD})
 class StepInputs(NamedTuple):
     """What one step is told besides the settings.
 
-    `alarms` are the ids that can be acknowledged; `met` is the place of the schedule whose end condition is met.
+    `alarms` are the ids that can be acknowledged; `met` says which step's end condition is met.
     """
 
     facts: Facts = Facts()
@@ -34,7 +34,7 @@ class StepInputs(NamedTuple):
     write_failed: str = ""
     estop: bool = False
     alarms: frozenset[str] = frozenset()
-    met: Place | None = None
+    met: Met | None = None
 
 
 class Decision(NamedTuple):

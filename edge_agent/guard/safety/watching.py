@@ -18,6 +18,8 @@ WRONG_PINS_S = 0.5
 OPEN_WRONG_PINS_S = 1.0
 # past this the inverter's timer has acted and the board's dead-man is about to: waiting for zero would only keep relays closed
 BEYOND_TIMERS_S = 3.0
+BOARD_OPENED_S = 4.0
+"""After so long without a turn the board's dead-man has opened (SAFETY: agent dead, open within 4.0 s)."""
 MANY_OVERRUNS, MANY_WITHIN_S, LONG_OVERRUN_S = 3, 60.0, 0.5
 LATE_SHOWN_S = 5.0
 ENERGISED = CONNECTED | {State.CONNECTING}
@@ -28,6 +30,7 @@ def notice(turn: Turn) -> None:
     _durable(turn)
     _broker(turn)
     _overrun(turn)
+    _unseen(turn)
     _estop(turn)
     _board(turn)
     judge_link_watch(turn)
@@ -83,7 +86,7 @@ def _overrun(turn: Turn) -> None:
     if gap_s > too_late_s or len(recent) >= MANY_OVERRUNS:
         step = OPEN_AT_ONCE if gap_s > BEYOND_TIMERS_S else 0
         if step and turn.outputs.mask & RELAYS and _may_flow(turn):
-            turn.latch("relays.opened_under_load", Level.CRITICAL)
+            _ask_whether_loaded(turn, gap_s)
         turn.shut((f"no turn for {gap_s:.2f} s",), (("guard.overrun", Level.FAULT),), step=step)
 
 
@@ -91,6 +94,27 @@ def _may_flow(turn: Turn) -> bool:
     """Whether a current is measured, or nothing is."""
     current = turn.facts.current
     return turn.settings.inverter is not None and (current is None or abs(current.value) >= turn.small_a)
+
+
+def _ask_whether_loaded(turn: Turn, gap_s: float) -> None:
+    """Opening blindly is said at once; what the dead-man has opened is judged by what the inverter says next."""
+    if gap_s > BOARD_OPENED_S and turn.reads_back:
+        turn.watch = replace(turn.watch, unseen=turn.now)
+    else:
+        turn.latch("relays.opened_under_load", Level.CRITICAL)
+
+
+def _unseen(turn: Turn) -> None:
+    """An inverter whose timer has acted had stopped before the dead-man opened; without that word it may have been under load."""
+    since, inverter = turn.watch.unseen, turn.facts.inverter
+    if since is None:
+        return
+    stopped_first = inverter.t >= since and inverter.timed_out
+    if not stopped_first and turn.now - since <= turn.settings.wait_s:
+        return
+    turn.watch = replace(turn.watch, unseen=None)
+    if not stopped_first:
+        turn.latch("relays.opened_under_load", Level.CRITICAL)
 
 
 def _estop(turn: Turn) -> None:
