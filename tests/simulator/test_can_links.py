@@ -15,6 +15,7 @@ import serial
 Make = Callable[..., Any]
 FRAME = struct.Struct("=IB3x8s")
 SYNC = FRAME.pack(0x80, 1, b"\xff")
+UNSTUFFED_BITS = 111
 
 
 @contextmanager
@@ -151,6 +152,23 @@ def test_a_host_that_does_not_read_loses_the_oldest_frames_and_they_are_counted(
     eventually(lambda: rig.control.get("can.dropped") > 0)
     rig.control(heal="can.flood")
     assert rig.control.get("circuit.closed") == 0
+
+
+def test_a_flood_of_id_0_fills_the_wire_and_lets_no_module_answer(served: Make, datagrams: socket.socket) -> None:
+    rig = served(can="unix")
+    datagrams.connect(rig.links["can"]["channel"])
+    datagrams.send(SYNC)
+    assert FRAME.unpack(datagrams.recv(64))[0] == 0x181
+    rig.control(fault="can.flood", id=0, rate=6000)
+    while FRAME.unpack(datagrams.recv(64))[0] != 0:
+        pass
+    began = time.monotonic()
+    datagrams.send(SYNC)
+    seen = [FRAME.unpack(datagrams.recv(64)) for _ in range(4000)]
+    lasted_s = time.monotonic() - began
+    assert {(can_id, length) for can_id, length, _ in seen} == {(0, 8)}
+    assert len(seen) * UNSTUFFED_BITS / (500_000 * lasted_s) > 0.9  # 111 of the 115 bits that a frame holds the bus
+    assert rig.control.get("can.answered.module.1") == 1
 
 
 def test_an_unplugged_unix_bus_refuses_the_host_and_comes_back(served: Make, datagrams: socket.socket) -> None:

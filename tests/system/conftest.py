@@ -68,6 +68,15 @@ class RunningDemo:
         body: dict[str, Any] = json.loads(messages[-1].payload) if messages else {}
         return body
 
+    def raised(self) -> dict[str, set[str]]:
+        """Every alarm that was active or latched at any time, and the levels it had."""
+        found: dict[str, set[str]] = {}
+        for topic, messages in list(self.heard.items()):
+            for body in map(json.loads, (message.payload for message in messages if "/alarm/" in topic)):
+                if body["state"] != "cleared":
+                    found.setdefault(body["alarm"], set()).add(body["level"])
+        return found
+
     def missing(self, topics: tuple[str, ...]) -> list[str]:
         """Those topics below the node on which nothing was heard yet."""
         return [topic for topic in topics if f"{self.root}/{topic}" not in self.heard]
