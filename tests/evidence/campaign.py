@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from edge_agent.guard.model import Level, State
-from tests.evidence.kinds import BACK, KINDS, STUCK, TIMERS, WELDED, Kind
+from tests.evidence.kinds import BACK, BACK_NO_TIMER, KINDS, STUCK, TIMERS, WELDED, Kind
 from tests.evidence.world import World, clocked
 
 PROFILES = ("ideal", "lab-2021")
@@ -123,7 +123,7 @@ def one(worlds: dict[str, World], number: int, seed: int) -> Outcome:
 def _settled(world: World, kind: Kind) -> bool:
     """LATCHED for a while: nothing more is to come. With restarts, and with welds that are found late, all of it is watched."""
     agent = world.agent
-    if agent is None or not kind.promise.latched or kind.promise in {BACK, STUCK}:
+    if agent is None or not kind.promise.latched or kind.promise in {BACK, BACK_NO_TIMER, STUCK}:
         return False
     phase = agent.core.state.phase
     return phase.state is State.LATCHED and world.now - phase.since > SETTLED_S

@@ -40,6 +40,7 @@ DISOBEYS = Promise("danger, inverter refuses zero", 10.0, None, 3.5 + SAMPLE_S, 
 MUTE = Promise("danger, inverter mute", 10.0, 3.0, 3.5 + SAMPLE_S)
 DEAD = Promise("agent dead", 9.0, 2.5, 4.0, latched=False)
 BACK = Promise("agent killed and back, or stopped for 10 s", 16.0, 2.5, 4.0)
+BACK_NO_TIMER = Promise("agent stopped for 10 s, timer never trips", 16.0, None, 4.0, critical=True, loaded=True)
 DEAD_NO_TIMER = Promise("agent dead, timer never trips", 9.0, None, 4.0, loaded=True, latched=False)
 LOST = Promise("source lost", 16.0, 3.0, 15.0)
 LOST_NO_TIMER = Promise("inverter lost, timer never trips", 16.0, None, 15.0, critical=True, loaded=True)
@@ -228,6 +229,7 @@ KINDS = (
     Kind("crash loop in danger", BACK, _both(_danger, _crash_loop)),
     Kind("agent stopped for 10 s", BACK, _halt("frozen")),
     Kind("loop stands still for 10 s", BACK, _halt("stalled")),
+    Kind("agent stopped, timer never trips", BACK_NO_TIMER, _both(_timer("never_trips"), _halt("frozen"))),
     Kind("can.silence of one", LOST, _on_module("can.silence")),
     Kind("can.silence of all", LOST, _fault("can.silence", module="all")),
     Kind("can.unplug", LOST, _fault("can.unplug")),

@@ -12,7 +12,19 @@ from edge_agent.guard.codecs.inverter_writes import SECURITY, TIMER, Belief, Inv
 from edge_agent.guard.model import InverterOrder, Mode
 from tests.evidence.__main__ import table
 from tests.evidence.campaign import Outcome, campaign
-from tests.evidence.kinds import BACK, DEAD, DEAD_NO_TIMER, DISOBEYS, HEALTHY, KINDS, LOST, MUTE, OBEYS, Promise
+from tests.evidence.kinds import (
+    BACK,
+    BACK_NO_TIMER,
+    DEAD,
+    DEAD_NO_TIMER,
+    DISOBEYS,
+    HEALTHY,
+    KINDS,
+    LOST,
+    MUTE,
+    OBEYS,
+    Promise,
+)
 
 pytestmark = [pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"), pytest.mark.timeout(600)]
 SEED = 2
@@ -44,6 +56,12 @@ def test_the_worst_of_each_class_is_within_the_budget_of_safety(
     times = [getattr(one, column) for one in thrown if one.kind in names]
     assert times
     assert max(times) <= most_s
+
+
+def test_an_agent_that_comes_back_claims_a_load_only_where_there_was_one(thrown: list[Outcome]) -> None:
+    names = {kind.name: kind.promise for kind in KINDS if kind.promise in {BACK, BACK_NO_TIMER}}
+    claims = {one.kind: "relays.opened_under_load" in one.latches for one in thrown if one.kind in names}
+    assert claims == {name: promise is BACK_NO_TIMER for name, promise in names.items()}
 
 
 def test_nothing_healthy_opens_or_latches(thrown: list[Outcome]) -> None:

@@ -223,6 +223,10 @@ WATCHING: tuple[Mutant, ...] = (
         "if gap_s > too_late_s or len(recent) >= MANY_OVERRUNS:", "if len(recent) >= MANY_OVERRUNS:", ("P8",), kinds=("stall",),
     ),
     Mutant(
+        "what it opened blindly is asked about later", "watching",
+        "if gap_s > BOARD_OPENED_S and turn.reads_back:", "if turn.reads_back:", ("P2",), "every tick", ("stall", "stage"),
+    ),
+    Mutant(
         "a schedule does not need the broker", "watching",
         "elif turn.now - watch.broker_lost >= BROKER_PATIENCE_S and not turn.settings.autonomous:", "elif False:", ("P7",), "schedule",
     ),
