@@ -158,5 +158,5 @@ def test_a_guard_that_stood_still_is_latched_for_that_and_claims_no_load_that_wa
     assert opened[-1]["t_mono"] - began < 4.0
     resumed = time.monotonic()
     wait_until(lambda: time.monotonic() - resumed > 3.0, 4.0, "the verdict on the opening")
-    assert set(latched(demo)) - {"arduino.deadman"} == {"guard.overrun"}, "the dead-man's word may come before the first turn"
+    assert set(latched(demo)) - {"arduino.deadman"} == {"guard.overrun"}, "the dead-man may be heard first"
     assert "relays.opened_under_load" not in demo.raised()
