@@ -184,7 +184,8 @@ class Recorder:
             opened.journal.commit_events()
         self._box.turn(opened.spool, self._clock.now_us())
         if now >= self._flush_at or self._has_much():
-            self._flush_at = max(self._flush_at + self._settings.batch_s, now)
+            # after one that came early because there was much, the next is due a whole batch later, not two
+            self._flush_at = max(min(self._flush_at, now) + self._settings.batch_s, now)
             self._flush(opened)
             opened.send(self._room(), self._publish)  # what is on its way is not given up
             self._keep_room(opened)

@@ -319,6 +319,17 @@ def test_alarms_pass_a_backlog_within_a_second_of_the_connection(
     assert link.end() == 0
 
 
+def test_a_row_after_a_large_backlog_of_guard_is_durable_as_soon_as_any_other(
+    wait_until: Any, guard: Any, new_link: Any
+) -> None:
+    for number in range(60_000):  # 30 commits that do not wait for their time
+        guard.row(0, (float(number), 2.0, 3.0))
+    new_link()
+    wait_until(lambda: guard.released > 59_000, 40, "the backlog")
+    guard.row(0, (1.0, 2.0, 3.0))
+    wait_until(lambda: guard.released == 60_001, 1.5, "the newest row being durable")
+
+
 def test_mistake_18_link_starts_and_records_before_the_pc_is_there(
     wait_until: Any, guard: Any, collector: Any, new_link: Any, broker: Any
 ) -> None:
