@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -13,10 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.link.clock import Clock, Reading
+from edge_agent.link.jobs import Hello, OwnEvent, Packets
+from edge_agent.link.journal import RecordSettings
+from edge_agent.link.recorder import Recorder
 from edge_agent.link.sent_marks import SentMarks
 from edge_agent.link.spool import LANES, Lane
 from edge_agent.link.uplink import WINDOW
-from tests.conftest import Disk
+from shared import ipc
+from tests.conftest import Disk, WaitUntil
 
 SPOOL = "a1b2c3d4"
 SIZE = 8 * (1 + WINDOW)
@@ -79,6 +85,28 @@ def test_a_mark_is_in_the_file_before_its_message_is_handed_over_also_when_the_w
         handed_over += [int(line) for line in writer.stdout if line.endswith("\n")]
     assert handed_over[-1] >= 1234
     assert {("tele", seq) for seq in handed_over[-400:]} <= marked(path)
+
+
+def test_the_recorder_marks_each_message_before_it_publishes_it(tmp_path: Path, wait_until: WaitUntil) -> None:
+    published: list[tuple[tuple[Lane, int], bool]] = []
+
+    def publish(_topic: str, payload: bytes) -> bool:
+        body = json.loads(payload)
+        message = body["lane"], body["seq"]
+        published.append((message, message in marked(tmp_path / "spool.sent", body["spool"])))
+        return True
+
+    wanted = RecordSettings(tmp_path / "spool.sqlite", 8_000_000, 1_000_000, 0.05, ("pc-1",), "boot")
+    recorder = Recorder(wanted, Clock(Reading(0, 0, synced=True)), publish, lambda: 100, lambda _report: None)
+    recorder.put(OwnEvent("session", {"session": "x"}))
+    recorder.put(Hello("s", {"module-01": ("a",)}))
+    recorder.put(Packets([ipc.pack_row(ipc.Row(1, 1000, 0, (1.0,), ()))]))
+    recorder.start()
+    try:
+        wait_until(lambda: len(published) >= 2, 5, "both messages")
+    finally:
+        recorder.stop(5)
+    assert published == [(("event", 1), True), (("tele", 1), True)]
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,22 @@ def test_the_cap_takes_stored_messages_first_then_old_telemetry_and_records_the_
     assert path.stat().st_size <= 8_000_000
 
 
+def test_a_gap_record_names_only_what_is_missing_where_others_in_between_are_kept(spool: Spool, path: Path) -> None:
+    journal = full_journal(spool, path)
+    for _ in range(12):
+        spool.commit(Commit(tuple(entry(spool, size=30_000, offset=index) for index in range(10))))
+    kept = [2, 3, 5]
+    journal.ceiling = 0
+    journal.trim(lambda lane: kept if lane == "tele" else [], lambda _lost: None)
+    (gap,) = [json.loads(payload) for _, source, payload in spool.pending("event", 0, 10) if source == "gap"]
+    assert (gap["from"], gap["to"], gap["rows"]) == (1, 120, 5 * (120 - len(kept)))
+    assert gap["ranges"] == [[1, 1], [4, 4], [6, 120]]
+    spool.commit(Commit((entry(spool), entry(spool, offset=1))))
+    journal.trim(lambda lane: kept if lane == "tele" else [], lambda _lost: None)
+    whole = json.loads(spool.pending("event", 1, 10)[0][2])
+    assert (whole["from"], whole["to"], "ranges" in whole) == (121, 122, False)
+
+
 def journal_events(spool: Spool) -> int:
     """Gap records the journal added by itself."""
     return sum(1 for _, source, _ in spool.pending("event", 0, 1000) if source == "gap")
