@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile(
+    "any machine", deadline=None
+)  # one example that takes long says that others are at work, no more
+settings.load_profile("any machine")
 
 T = TypeVar("T")
 WaitUntil = Callable[..., object]
