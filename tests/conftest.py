@@ -15,8 +15,9 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-# one example that takes long says that others are at work, no more
-settings.register_profile("any machine", deadline=None)
+settings.register_profile(
+    "any machine", deadline=None
+)  # one example that takes long says that others are at work, no more
 settings.load_profile("any machine")
 
 T = TypeVar("T")

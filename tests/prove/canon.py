@@ -9,6 +9,7 @@ from edge_agent.guard.safety.sequences import CALM_SAMPLES, connecting
 from edge_agent.guard.safety.state import Programme, Supervisor
 from tests.prove.plant import ALL, DEAD, LIVE, MAINS, OFF, STALLED, TICK_S, Model, World, permitted
 from tests.prove.properties import OPEN_LOST_S, UNCONFIRMED_S
+from tests.prove.senses import recent
 
 PER_S = round(1 / TICK_S)
 FINE_S, LINK_WATCH_S, BROKER_S, OVERRUNS_S, COOLING_S, REST_S = 30, 10, 10, 60, 300, 30
@@ -107,8 +108,8 @@ class Canon:
         seen, board, current, link = world.inverter, world.board, world.current_sample, world.link_sample
         return (
             world.can_fresh, 0 if world.can_fresh else age(now, world.can_since, 2), world.danger_seen, world.line_fresh,
-            0 if world.line_fresh else age(now, world.line_since, 2), age(now, seen.t, 3) if world.line_fresh else 3, seen.mode, seen.setpoint,
-            *((current and current.value, link and link.value) if world.line_fresh else (None, None)),
+            0 if world.line_fresh else age(now, world.line_since, 2), age(now, seen.t, 3), seen.mode, seen.setpoint,
+            current and recent(self._model, world, now) and current.value, link and link.value if world.line_fresh else None,
             -2 if world.port_open else -1 if permitted(self._model, world, now) else age(now, world.port_lost_t, 8), world.usb_fresh, 0 if world.usb_fresh else age(now, world.usb_since, 2),
             age(now, board.t, 8 if energised else 3), board.boot == world.boot, board.armed, board.held, board.pins and int(board.pins) & ALL,
             0 if world.wrong_t is None else clocks.coarse(age(now, world.wrong_t, 99), UNCONFIRMED_S), now - world.refused_t <= 3.5 and world.current, now - world.deaf_t <= 4.0 and world.current, now - world.untold_t <= 3.5 and world.current, age(now, world.late_line_t, 2), age(now, world.late_usb_t, 2),

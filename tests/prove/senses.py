@@ -71,6 +71,11 @@ def _usb(model: Model, world: World, now: float) -> None:
         world.usb_fresh, world.usb_since = False, None
 
 
+def recent(model: Model, world: World, now: float) -> bool:
+    """Whether the last poll is young enough to be a measurement, steady or not."""
+    return now - world.inverter.t < model.stale_s + TICK_S
+
+
 def facts(model: Model, world: World, before: Any, now: float) -> Facts:
     """What `step` is told now; `before` is the state whose situation the core has told the engine."""
     settings = model.settings
@@ -93,7 +98,7 @@ def facts(model: Model, world: World, before: Any, now: float) -> Facts:
         discharge=("module-01.temperature_low",) if world.blocked in {"discharge", "both"} else (),
         heat=2 if world.hot or not world.can_fresh or (settings.arduino is not None and not world.usb_fresh) else 0,
         present=MODULES if world.can_fresh else (),
-        current=world.current_sample if line else None,
+        current=world.current_sample if recent(model, world, now) else None,
         link=world.link_sample if line and not blind else None,
         pack_v=PACK_V if world.can_fresh else None,
         inverter=world.inverter,

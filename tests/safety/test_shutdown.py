@@ -78,6 +78,25 @@ def test_a_small_current_does_not_count_as_none_before_zero_is_read_back(ready: 
     assert all(abs(e[3]) < UNDER_LOAD_A for e in openings(ready, since))
 
 
+def test_two_new_samples_open_without_a_latch_also_when_a_slow_line_was_silent_for_longer_than_it_may(
+    running: Any,
+) -> None:
+    real, since = running._line, running.now
+
+    def slow(actions: Any) -> Any:
+        """Writes go before polls, and this line takes its time for both."""
+        readings = real(actions)
+        return readings if running.now > since + 1.7 else []
+
+    running._line = slow
+    running.command("contactor", action="open")
+    running.until(lambda: "inverter.stale" in running.unknown(), 1.7)
+    running.until(lambda: running.state is State.STANDBY, 2.0)
+    assert running.now - since < 2.9
+    assert all(abs(e[3]) < UNDER_LOAD_A for e in openings(running, since))
+    assert running.states["state/safety"]["latches"] == []
+
+
 def test_estop_goes_through_zero_is_answered_done_and_latches(running: Any) -> None:
     since = running.now
     command = running.command("estop")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from edge_agent.guard.model import Level, Mode, NoData, Opened, Reading
 from edge_agent.guard.safety.board_judge import BoardJudge
-from edge_agent.guard.safety.facts import Facts, Raised
+from edge_agent.guard.safety.facts import Facts, Raised, Sample
 from edge_agent.guard.safety.freshness import Freshness
 from edge_agent.guard.safety.interface import Arrival, Settings
 from edge_agent.guard.safety.inverter_judge import InverterJudge, Ordered
@@ -221,12 +221,18 @@ class Engine:
             unknown=freshness.unknown_ids(),
             heat=self._heat,
             present=tuple(n for s, n in self._numbers.items() if s in freshness.fresh),
-            current=None if gone else self.inverter.current,
+            current=self._recent_current(),
             link=None if gone or self._settings.link_voltage == "none" else self.inverter.link,
             pack_v=self._pack_v if self._settings.pack_voltage == "sum(modules)" else self._inverter_pack_v(gone),
             inverter=self.inverter.facts,
             board=self.board.facts,
         )
+
+    def _recent_current(self) -> Sample | None:
+        """Also while the inverter is not steady again: opening needs new samples, not a second of them."""
+        current = self.inverter.current
+        old = current is None or self._aged_at - current.t > self.freshness.limit_s("inverter")
+        return None if old else current
 
     def _inverter_pack_v(self, gone: bool) -> float | None:
         return None if gone else self.inverter.battery_v

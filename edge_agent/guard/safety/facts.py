@@ -63,7 +63,9 @@ class Facts(NamedTuple):
         heat: 2 hot or unknown, 1 in between, 0 cool: pump and fan.
         drift: −1 some cell or module is at its low warning, +1 at its high one, 0 neither (or both).
         present: modules that are fresh.
-        current, link: trusted pack current (+ discharge) and link voltage; None when not fresh or not fitted.
+        current: the trusted pack current (+ discharge), None when its last sample is too old or there is none; a source that has just
+            come back is `unknown` for a second longer.
+        link: the link voltage; None when its source is unknown or it is not fitted.
     """
 
     trips: tuple[Raised, ...] = ()

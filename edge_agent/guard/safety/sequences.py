@@ -266,7 +266,7 @@ def loaded(turn: Turn) -> bool:
     """
     seen = turn.facts.inverter
     drives = seen.mode != Mode.OFF and abs(seen.setpoint or 0.0) >= ZERO_TOLERANCE
-    return drives or "inverter.stale" in turn.facts.unknown or not rested(turn)
+    return drives or turn.facts.current is None or not rested(turn)
 
 
 def _zero_and_calm(turn: Turn) -> bool:

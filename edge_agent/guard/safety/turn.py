@@ -169,7 +169,7 @@ class Turn:
         if self.settings.inverter is None:
             return True
         seen = self.facts.inverter
-        if "inverter.stale" in self.facts.unknown or seen.t <= self.drive.changed or seen.setpoint is None:
+        if self.facts.current is None or seen.t <= self.drive.changed or seen.setpoint is None:
             return False
         return seen.mode == Mode.OFF and abs(seen.setpoint) < ZERO_TOLERANCE
 
