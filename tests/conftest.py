@@ -15,9 +15,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-settings.register_profile(
-    "any machine", deadline=None
-)  # one example that takes long says that others are at work, no more
+# one example that takes long says that others are at work, no more
+settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 T = TypeVar("T")

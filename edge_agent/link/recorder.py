@@ -27,11 +27,11 @@ from edge_agent.link.jobs import (
     Report,
     Snapshot,
 )
-from edge_agent.link.journal import Journal, RecordSettings
+from edge_agent.link.journal import RecordSettings
+from edge_agent.link.open_spool import OpenSpool
 from edge_agent.link.reserve import Reserve
-from edge_agent.link.sent_marks import SentMarks
-from edge_agent.link.spool import RELEASED, Lane, Spool
-from edge_agent.link.uplink import WINDOW_BYTES, Fetched, Uplink
+from edge_agent.link.spool import RELEASED
+from edge_agent.link.uplink import WINDOW_BYTES
 from shared.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -48,38 +48,10 @@ _HISTORY_FOR_ROOM = 500
 """Stored messages given up at once when the disk takes nothing more: their pages are written over instead."""
 KEEP_COMMANDS = 20_000
 TRIPS_FOLDER = "trips"
-RESERVE_FILE, MARKS_FILE = "spool.reserve", "spool.sent"
+RESERVE_FILE = "spool.reserve"
 RESERVE_BYTES = 2 * WINDOW_BYTES
 """Kept on the disk for the day when others have filled it: what is on its way is not given up even then, and as much again
 is for events and SQLite's log."""
-
-
-class _Open:
-    """All that exists only while the spool is open."""
-
-    def __init__(self, settings: RecordSettings, clock: Clock) -> None:
-        self.spool = Spool(settings.path)
-        self.journal = Journal(self.spool, settings, clock)
-        self.uplink = Uplink(self.spool.id, settings.receipts_from, self.spool.pending, self.spool.message)
-        self.marks = SentMarks(settings.path.with_name(MARKS_FILE), self.spool.id, self.uplink.sent)
-        for lane, seq in self.marks.before():
-            if (message := self.spool.message(lane, seq)) is not None:
-                self.uplink.sent_before(lane, message, time.monotonic())
-
-    def send(self, room: int, publish: Callable[[str, bytes], bool]) -> None:
-        """Publish at most so many messages, each marked before it goes."""
-
-        def one(lane: Lane, message: Fetched) -> bool:
-            seq, source, payload = message
-            self.marks.note(lane, seq)
-            return publish(f"{lane}/{source}", payload)
-
-        self.uplink.send(time.monotonic(), room, one)
-
-    def close(self) -> None:
-        """Give the files free."""
-        self.marks.close()
-        self.spool.close()
 
 
 class Recorder:
@@ -98,7 +70,7 @@ class Recorder:
         self._jobs: queue.Queue[Job] = queue.Queue(_JOBS)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._open: _Open | None = None
+        self._open: OpenSpool | None = None
         self._missed = False
         self._own: list[OwnEvent] = []
         self._broken = self._full = False
@@ -193,7 +165,7 @@ class Recorder:
         if now >= self._report_at:
             self._report(opened, now)
 
-    def _keep_room(self, opened: _Open) -> None:
+    def _keep_room(self, opened: OpenSpool) -> None:
         """Keep the spool to its cap, which is lower while the disk is so full that the reserve cannot be kept."""
         self._counts["disk_full"] += not self._reserve.keep()
         opened.journal.ceiling = self._reserve.ceiling(self._settings.path.stat().st_size)
@@ -215,7 +187,7 @@ class Recorder:
             aside = spool_file.set_aside(self._settings.path)
         if self._full:
             self._reserve.give()
-        self._open = opened = _Open(self._settings, self._clock)
+        self._open = opened = OpenSpool(self._settings, self._clock)
         spool = opened.spool
         aside = aside or spool.set_aside
         opened.journal.own, self._own = self._own, []
@@ -274,7 +246,7 @@ class Recorder:
             case Reloaded():
                 self._reread()
 
-    def _from_broker(self, opened: _Open, job: ReceiptArrived | CollectorSaid | BrokerUp) -> None:
+    def _from_broker(self, opened: OpenSpool, job: ReceiptArrived | CollectorSaid | BrokerUp) -> None:
         match job:
             case ReceiptArrived(payload, retained):
                 self._receipt(opened, payload, retained=retained)
@@ -289,14 +261,14 @@ class Recorder:
         except ConfigError:  # the file was changed again since; guard's fingerprint in `info` tells them apart
             self._counts["settings_not_reread"] += 1
 
-    def _flush(self, opened: _Open) -> None:
+    def _flush(self, opened: OpenSpool) -> None:
         durable, fresh = opened.journal.flush()
         for seq in fresh:
             opened.uplink.spooled(seq)
         if durable is not None:
             self._tell(durable)
 
-    def _receipt(self, opened: _Open, payload: bytes, *, retained: bool) -> None:
+    def _receipt(self, opened: OpenSpool, payload: bytes, *, retained: bool) -> None:
         release = opened.uplink.receipt(payload, retained=retained)
         if release is None:
             return
@@ -307,9 +279,9 @@ class Recorder:
             log.warning("quarantined by the collector: %s", release.quarantined[:5])
         opened.uplink.settled(release, time.monotonic())
 
-    def _report(self, opened: _Open, now: float) -> None:
+    def _report(self, opened: OpenSpool, now: float) -> None:
         self._report_at = now + _REPORT_S
-        counts = self._counts + opened.uplink.counts + opened.journal.counts + opened.marks.counts + self._box.counts
+        counts = self._counts + opened.counts() + self._box.counts
         counts["queue_fill"] = self._jobs.qsize()
         counts["spool_bytes"] = opened.spool.used_bytes()
         uplink = opened.uplink
