@@ -96,12 +96,18 @@ class Attendant:
     def _attend(self, operator: Operator) -> None:
         self.view = operator.view
         while not self._leaving.is_set():
-            operator.watch(_TURN_S)
+            operator.watch(_TURN_S, self._notice)
             if self.view.telemetry_stored:
                 self.stored.set()
             if self.stored.is_set() and time.monotonic() >= self._next_try:
                 self._drive(operator)
         self._open(operator)
+
+    def _notice(self, view: View) -> bool:
+        """At each message: it has run, however soon somebody stops it. Never a reason to watch no longer."""
+        running = text(view.state("schedule"), "state") == "running"
+        self._has_run |= running and text(view.state("safety"), "state") == "RUN"
+        return False
 
     def _drive(self, operator: Operator) -> None:
         """One step towards a running schedule, by what the guard says its state is."""
@@ -109,7 +115,6 @@ class Attendant:
         state = text(self.view.state("safety"), "state")
         schedule = text(self.view.state("schedule"), "state")
         self._was_held = state == "HOLD" or (self._was_held and state == "READY")
-        self._has_run |= state == "RUN" and schedule == "running"
         if state == "LATCHED":
             names = listed(self.view.state("safety"), "latches")
             self._tell(f"the guard is LATCHED ({names}) and the demo does not reset it; see cellguard alarms")

@@ -95,6 +95,18 @@ def test_once_it_has_run_the_pack_belongs_to_the_person(
     assert guard.targets == []
 
 
+def test_a_person_who_opens_as_soon_as_it_runs_is_not_overruled(
+    guard: Guardlike, attendant: Attendant, wait_until: Any
+) -> None:
+    guard.become("RUN", "running")
+    wait_until(lambda: attendant._has_run, 5.0, "the attendant to see RUN before it is its turn")
+    guard.become("STANDBY")
+    wait_until(lambda: guard.store() or attendant.stored.is_set(), 5.0, "the first receipt")
+    before = guard.node.counter
+    wait_until(lambda: guard.node.counter > before + 15, 10.0, "its turns")
+    assert guard.targets == []
+
+
 def test_after_a_hold_that_passed_it_resumes(guard: Guardlike, attendant: Attendant, wait_until: Any) -> None:
     guard.become("RUN", "running")
     wait_until(lambda: guard.store() or attendant._has_run, 10.0, "the attendant to see RUN")
