@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -11,26 +13,23 @@ import time
 from pathlib import Path
 from random import Random
 
-import psutil
-
 from cellguard import toml
 from cellguard.demo.broker import broker_command, find_mosquitto
 from cellguard.demo.plan import Options, collector_settings, edge_settings, make_folders
+from collector.sinks.archive_file import FILE_NAME
 from collector.sinks.archive_reader import count_rows
 from edge_agent.link.books import books
+from tests.chaos.memory import Readings
 from tests.conftest import free_port, wait_for
 from tests.edge_agent.link.conftest import Guard
 
 DAY_S, SYNC_HZ, MODULES, SIGNALS = 86_400, 5, 8, 38
-TOLERANCE = 0.05
-WARM = 0.1
-"""The first tenth is not judged: caches fill."""
 _READY = 5000
 """Rows drawn once and sent again and again."""
 
 
 def main() -> int:
-    """One line with the memory's spread of each program; 1 when it is not flat or the books do not balance."""
+    """One line on the memory of each program, and the books; 1 when it is not flat (`memory`) or they do not balance."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.day", description=__doc__)
     parser.add_argument("--speed", type=float, default=120.0, help="how many times as fast as it happens")
     parser.add_argument("--seconds", type=int, default=DAY_S, help="how much of a day")
@@ -57,14 +56,17 @@ def _run(folder: Path, speed: float, seconds: int) -> int:
     }
     try:
         wait_for(lambda: guard.connections > 0, 30, "link")
-        memory = _feed(guard, speed, seconds, {name: psutil.Process(one.pid) for name, one in processes.items()})
-        wrong = _told(memory)
+        readings = Readings({name: process.pid for name, process in processes.items()})
+        _feed(guard, speed, seconds, readings)
+        wrong = _told(readings)
         spool = folders.data / "state" / "spool.sqlite"
-        wait_for(lambda: guard.released == guard.next - 1, 60, "the last rows to be durable")
+        wait_for(
+            lambda: guard.released == guard.next - 1,
+            60,
+            lambda: f"{guard.next - 1 - guard.released} rows to be durable",
+        )
         wait_for(lambda: books(spool)["spooled"] == 0, 120, "the drain")
-        own = books(spool)
-        sys.stdout.write(f"books {own}, still in the archive {count_rows(folders.archive)}\n")
-        return int(wrong or own["produced"] != own["released"] or own["gaps"] > 0)
+        return int(wrong | _unbalanced(books(spool), folders.archive))
     finally:
         for process in processes.values():
             process.send_signal(signal.SIGKILL)
@@ -72,11 +74,10 @@ def _run(folder: Path, speed: float, seconds: int) -> int:
         guard.close()
 
 
-def _feed(guard: Guard, speed: float, seconds: int, programs: dict[str, psutil.Process]) -> dict[str, list[int]]:
-    """Rows and an alarm a minute at that speed; resident memory of each program, read 200 times."""
+def _feed(guard: Guard, speed: float, seconds: int, readings: Readings) -> None:
+    """Rows and an alarm a minute at that speed; the memory of each program is read 200 times."""
     random = Random(1)
     rows = [tuple(round(random.uniform(3.6, 3.9), 2) for _ in range(SIGNALS)) for _ in range(_READY)]
-    memory: dict[str, list[int]] = {name: [] for name in programs}
     began = time.monotonic()
     for second in range(seconds):
         for number in range(MODULES * SYNC_HZ):
@@ -84,25 +85,27 @@ def _feed(guard: Guard, speed: float, seconds: int, programs: dict[str, psutil.P
         if second % 60 == 0:
             guard.event("alarm", alarm=f"test.alarm-{second % 7}", level="WARNING", state="active")
         if second % max(1, seconds // 200) == 0:
-            for name, program in programs.items():
-                memory[name].append(program.memory_info().rss)
+            readings.take()
         while (ahead := began + (second + 1) / speed - time.monotonic()) > 0 or len(guard.ring) > 60_000:
             signal.sigtimedwait([], max(ahead, 0.01))
-    return memory
 
 
-def _told(memory: dict[str, list[int]]) -> bool:
+def _told(readings: Readings) -> bool:
     """Print how flat each was; whether one was not."""
-    wrong = False
-    for name, found in memory.items():
-        judged = sorted(found[int(len(found) * WARM) :])
-        spread = judged[-1] / judged[0] - 1
-        wrong |= spread > 2 * TOLERANCE
-        sys.stdout.write(
-            f"rss {name} first={found[0] >> 10} least={judged[0] >> 10} most={judged[-1] >> 10} kB spread={spread:.1%}\n"
-        )
+    verdicts = readings.verdicts()
+    for name, verdict in verdicts.items():
+        sys.stdout.write(f"rss {name} {verdict}\n")
     sys.stdout.flush()
-    return wrong
+    return not all(verdict.flat for verdict in verdicts.values())
+
+
+def _unbalanced(own: dict[str, int], archive: Path) -> bool:
+    """Print the books; whether a record is missing: produced = released by link = in the archive, and what its cap took."""
+    with contextlib.closing(sqlite3.connect(archive / FILE_NAME)) as db:
+        (taken,) = db.execute("SELECT COALESCE(SUM(rows), 0) FROM dropped").fetchone()
+    kept = sum(count_rows(archive).values())
+    sys.stdout.write(f"books {own} archive holds {kept}, its cap took {taken}\n")
+    return own["gaps"] > 0 or own["produced"] != own["released"] or own["produced"] != kept + taken
 
 
 if __name__ == "__main__":

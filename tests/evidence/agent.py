@@ -209,7 +209,6 @@ class Agent:
                 self.world.rig.bus.submit_host(Frame(can_id, data), now)
             self.inbox.extend(turn.arrivals)
             self._sync_due += (int((now - self._sync_due) / 0.2) + 1) * 0.2
-            self.world.syncs.append(now)
         if self.frames and now >= self._gathered_at + GATHER_S - 1e-9:
             self._gathered_at = now
             self.inbox.extend(self._bmus.on_frames(self.frames))

@@ -50,7 +50,7 @@ def live(hours: float, seed: int, say: Callable[[str], None]) -> Day:
         began, cpu = world.now, time.process_time()
         told = began + HOUR_S
         while world.now < began + hours * HOUR_S:
-            _minute(world, day)
+            minute(world, day)
             day.seconds, day.cpu_s = world.now - began, time.process_time() - cpu
             if world.now >= told or not day.run_s:
                 told += HOUR_S
@@ -58,7 +58,7 @@ def live(hours: float, seed: int, say: Callable[[str], None]) -> Day:
     return day
 
 
-def _minute(world: World, day: Day) -> None:
+def minute(world: World, day: Day) -> None:
     """A minute, or what is left of this quarter of one; every change of state is in the events."""
     agent = world.living
     before = agent.turns

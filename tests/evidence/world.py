@@ -45,7 +45,6 @@ class World:
         self.names = Names(self.rig)
         self.disk = Durable()
         self.can_plugged = True
-        self.syncs: list[float] = []
         self.lives = 0
         self.inverter_cable, self.arduino_cable = Cable(), Cable()
         cables: list[Any] = [self.inverter_cable, self.arduino_cable]
