@@ -28,7 +28,7 @@ demo: $(STAMP)  ## the whole system on a simulated rig; Ctrl-C ends it (ARGS="--
 test: $(STAMP)  ## every test that needs no emulator
 	@$(BIN)/python -m pytest $(ARGS)
 
-stages: $(STAMP)  ## the agent on real SocketCAN in a virtual machine, under real systemd in a container; the images of docker compose
+stages: $(STAMP)  ## the agent on real SocketCAN and with a clock that jumps in virtual machines, under real systemd in a container; the images of docker compose
 	@$(BIN)/python tests/stages
 
 test-all: test stages  ## both

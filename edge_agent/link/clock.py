@@ -70,10 +70,11 @@ class Clock:
         self.state = "synced" if first.synced else "unsynced"
         self.steps = 0
 
-    def sample(self, reading: Reading) -> None:
-        """Compare with the kernel: follow slowly, or adopt a step of more than half a second at once."""
+    def sample(self, reading: Reading) -> int:
+        """Compare with the kernel: follow slowly, or adopt a step of more than half a second at once; returns that step (µs), or 0."""
         error_us = reading.real_us - reading.mono_us - self.offset_us
-        if abs(error_us) > STEP_US:
+        stepped = abs(error_us) > STEP_US
+        if stepped:
             self.offset_us += error_us
             self._stepped_at_us = reading.mono_us
             self.steps += 1
@@ -83,6 +84,7 @@ class Clock:
         self._uptime_us = reading.mono_us
         recently = self._stepped_at_us is not None and reading.mono_us - self._stepped_at_us < _STEPPED_US
         self.state = "stepped" if recently else "synced" if reading.synced else "unsynced"
+        return error_us if stepped else 0
 
     @property
     def doubtful(self) -> bool:

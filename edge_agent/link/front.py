@@ -92,7 +92,7 @@ class Front:
     def run(self) -> bool:
         """Loop until `stop`; False when the recorder's thread has died."""
         self._parts.recorder.put(OwnEvent("session", {"session": self._parts.session, "program": "link"}))
-        for alarm in self._alarms.first(self._parts.clock.now_us()):
+        for alarm in self._alarms.every(self._parts.clock.now_us()):
             self._retain_alarm(alarm)
         while not self._stopping:
             self._turn()
@@ -270,7 +270,8 @@ class Front:
 
     def _beat(self, now: float) -> None:
         parts = self._parts
-        parts.clock.sample(clocks.read_kernel())
+        if moved_us := parts.clock.sample(clocks.read_kernel()):
+            self._clock_set(moved_us)
         self._counter += 1
         beat = parts.desk.beat(self._counter, now)
         parts.mqtt.publish(f"{parts.root}/hb", beat.encode(), qos=0)
@@ -280,6 +281,13 @@ class Front:
             self._retain_alarm(alarm)
         parts.guard.send(ipc.pack_json(ipc.LINK_STATE, {"broker": parts.mqtt.connected, "dropped": drops}), now)
         parts.mqtt.retain(f"{parts.root}/state/health", self._health(drops, now), urgent=False)
+
+    def _clock_set(self, moved_us: int) -> None:
+        """What is kept at the broker is dated by the clock as it is now, not for ever by the one that was wrong."""
+        self._status.moved(moved_us)
+        self._parts.mirror.say_again()
+        for alarm in self._alarms.every(self._parts.clock.now_us(), moved_us):
+            self._retain_alarm(alarm)
 
     def _retain_alarm(self, alarm: Mapping[str, object]) -> None:
         self._parts.mqtt.retain(f"{self._parts.root}/alarm/{alarm['alarm']}", orjson.dumps(alarm))

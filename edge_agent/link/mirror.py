@@ -42,6 +42,7 @@ class Mirror:
         self._sources: list[_Latest] = []
         self._session = ""
         self._alarms: dict[str, dict[str, object]] = {}
+        self._said: dict[str, Mapping[str, object]] = {}
         self._unconfirmed: set[str] = set()
         self._forget_at = math.inf
         self.health: dict[str, object] = {}
@@ -126,6 +127,11 @@ class Mirror:
             body["bad"] = bad
         self._retain(f"state/{latest.name}", orjson.dumps(body), 0)
 
+    def say_again(self) -> None:
+        """The clock was set: everything that is kept at the broker is dated by it."""
+        for name, body in self._said.items():
+            self._publish(name, body)
+
     def _clear_unconfirmed(self) -> None:
         """Alarms of a guard that is gone, of which its successor says nothing, are over."""
         for name in sorted(self._unconfirmed):
@@ -134,6 +140,7 @@ class Mirror:
         self._unconfirmed.clear()
 
     def _publish(self, name: str, body: Mapping[str, object]) -> None:
+        self._said[name] = body
         stamped = in_wall_time(body, self._clock.offset_us)
         stamped.setdefault("ts", self._clock.now_us())
         self._retain(name, orjson.dumps(stamped), 1)

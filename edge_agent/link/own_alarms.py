@@ -54,9 +54,18 @@ class OwnAlarms:
     def __init__(self) -> None:
         self._seen = {watch.alarm: _Seen(0) for watch in WATCHES}
 
-    def first(self, ts: int) -> list[dict[str, object]]:
-        """All of them cleared: a broker may still keep what a link before this one said."""
-        return [_body(watch, "cleared", 0, ts, ts) for watch in WATCHES]
+    def every(self, ts: int, moved_us: int = 0) -> list[dict[str, object]]:
+        """All of them as they are, dated by a clock that was set by so much.
+
+        At the start they are cleared: a broker may still keep what a link before this one said.
+        """
+        said = []
+        for watch in WATCHES:
+            seen = self._seen[watch.alarm]
+            seen.since_us = seen.since_us + moved_us if seen.since_us else 0
+            state = "cleared" if seen.grew_at is None else "active"
+            said.append(_body(watch, state, seen.count, seen.since_us or ts, ts))
+        return said
 
     def step(self, counts: Mapping[str, int], now: float, ts: int) -> list[dict[str, object]]:
         """The alarms that changed, as `alarm/{id}` has them; `now` is monotonic s, `ts` Unix µs."""

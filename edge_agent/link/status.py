@@ -37,6 +37,11 @@ class Status:
         self._said: tuple[str, tuple[str, ...]] | None = None
         self._next = 0.0
 
+    def moved(self, moved_us: int) -> None:
+        """The clock was set by so much: what is said next is dated by it."""
+        self._since_us += moved_us
+        self._next = 0.0
+
     def due(self, moment: Moment) -> bytes | None:
         """The payload to publish now, None when nothing changed and the last one is young enough."""
         state = "degraded" if moment.why else "online"

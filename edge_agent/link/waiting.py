@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from edge_agent.link.clock import STEP_US
+
 WAITING = 3
 """The state of such a message in the spool, beside pending, released and quarantined."""
 TIME_OF = "time:"
@@ -44,15 +46,17 @@ def any_waits(db: sqlite3.Connection) -> bool:
 def rebase(db: sqlite3.Connection, now: Anchor, *, was_set: bool) -> int:
     """Give all of them their right times and let them go; inside a transaction. Returns how many there were.
 
-    `was_set`: the clock has been set meanwhile; otherwise, and where the messages are of an earlier boot, nothing can be
-    mended: they keep their times and are marked `unsynced`. Times of a source rise.
+    `was_set`: the clock has been set meanwhile, as one that differs by more than a step shows too (it was set while link did
+    not run). Otherwise, and where the messages are of an earlier boot, nothing can be mended: they keep their times and are
+    marked `unsynced`. Times of a source rise.
     """
     row = db.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
     if row is None:
         return 0
     then = Anchor(*orjson.loads(row[0]))
-    mended = was_set and then.boot == now.boot
-    shift = _Shift(now.offset_us - then.offset_us, "rebased") if mended else _Shift(0, "unsynced")
+    wrong_us = now.offset_us - then.offset_us
+    mended = then.boot == now.boot and (was_set or abs(wrong_us) > STEP_US)
+    shift = _Shift(wrong_us, "rebased") if mended else _Shift(0, "unsynced")
     last = {
         key: int(value) for key, value in db.execute("SELECT key, value FROM meta WHERE key GLOB ?", (f"{TIME_OF}*",))
     }

@@ -1,4 +1,4 @@
-"""Runs the slower stages: real SocketCAN, real systemd, the images of docker compose. Exit 1 when one failed."""
+"""Runs the slower stages: real SocketCAN, a clock that jumps, real systemd, the images of docker compose. Exit 1 when one failed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import clock_stage
 import image_stage
 import socketcan_stage
 import systemd_stage
@@ -28,6 +29,7 @@ class Stage(NamedTuple):
 
 STAGES = (
     Stage("socketcan", socketcan_stage.run),
+    Stage("clock", clock_stage.run),
     Stage("systemd", systemd_stage.run),
     Stage("image", image_stage.run),
 )

@@ -82,15 +82,18 @@ class Machine:
 
 
 @contextmanager
-def running(kernel: Kernel, folder: Path, broker_port: int, proof: Proof) -> Iterator[Machine]:
-    """Boot a guest whose root is the host's, read-only under a tmpfs; it is powered off at the end."""
+def running(kernel: Kernel, folder: Path, broker_port: int, proof: Proof, wakes_at: str = "") -> Iterator[Machine]:
+    """Boot a guest whose root is the host's, read-only under a tmpfs; it is powered off at the end.
+
+    With `wakes_at` it has no real-time clock that its kernel knows, as a Raspberry Pi 4, and believes to start at that time.
+    """
     files = {"init": HERE / "guest" / "init", "obey": HERE / "guest" / "obey"}
     start = folder / "initial.gz"
     start.write_bytes(initial_files(kernel, MODULES, files))
     console = folder / "console.log"
     hands, adapter = socket.socketpair(), socket.socketpair()
     ports = [hands[1].fileno(), adapter[1].fileno()]
-    command = [program("qemu-system-x86_64"), *_hardware(ports), *_software(kernel, start, broker_port)]
+    command = [program("qemu-system-x86_64"), *_hardware(ports), *_software(kernel, start, broker_port, wakes_at)]
     with console.open("wb") as log, hands[1], adapter[1]:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=ports)
     machine = Machine(hands[0], adapter[0], process, console)
@@ -114,10 +117,12 @@ def _hardware(ports: list[int]) -> list[str]:
     return [*machine, *quiet, *serial, *bus]
 
 
-def _software(kernel: Kernel, start: Path, broker_port: int) -> list[str]:
+def _software(kernel: Kernel, start: Path, broker_port: int, wakes_at: str) -> list[str]:
     words = "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on tsc=reliable no_timer_check"
     root = "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"
     door = f"user,id=net,restrict=on,guestfwd=tcp:{BROKER}:1883-cmd:{program('socat')} - TCP:127.0.0.1:{broker_port}"
-    boot = ["-kernel", str(kernel.image), "-initrd", str(start), "-append", words]
+    clock = ["-rtc", f"base={wakes_at}"] if wakes_at else []
+    words += " initcall_blacklist=cmos_init" if wakes_at else ""
+    boot = ["-kernel", str(kernel.image), "-initrd", str(start), "-append", words, *clock]
     shared = ["-fsdev", root, "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
     return [*boot, *shared, "-netdev", door, "-device", "virtio-net-pci,netdev=net,romfile="]

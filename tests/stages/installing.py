@@ -85,7 +85,7 @@ def upgrade(rig: Rig) -> None:
     # while the release was made the setpoint's lease may have ended: RUN or READY, connected both
     rig.proof.require(done.returncode == REFUSED and "the guard's state is R" in done.stderr, f"connected: {done}")
     rig.proof.require((rig.inside.do("readlink", link), rig.pid(GUARD)) == (before, guard), "something was changed")
-    rig.send("contactor", "open")
+    rig.judge.send("contactor", "open")
     install(rig.inside, NEWER)
     rig.proof.require(rig.inside.do("readlink", link) != before, "the link still leads to the old release")
     rig.proof.require(rig.pid(GUARD) not in {0, guard}, "the guard was not started again")

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,19 +22,25 @@ from shared.mqtt import BrokerSettings, Message, Mqtt
 
 ROOT = "cellguard/v1/lab/rig-1"
 CELLGUARD = (sys.executable, "-P", "-m", "cellguard")
+_KEPT = ("status", "info", "state/", "alarm/")
 _END_S = 5.0
+_SEND_S = 110.0
 
 
 class Judge:
-    """The newest message of each topic of the node."""
+    """The newest message of each topic of the node, and commands to it."""
 
-    def __init__(self, archive: Path) -> None:
-        self.archive = archive
+    def __init__(self, archive: Path, port: int) -> None:
+        self.archive, self._port = archive, port
         self._newest: dict[str, Message] = {}
+        self.first_at: dict[str, float] = {}
+        """Topic below the node → when it was heard first (Unix s)."""
 
     def heard(self, message: Message) -> None:
         """Called on the connection's thread."""
-        self._newest[message.topic.removeprefix(f"{ROOT}/")] = message
+        topic = message.topic.removeprefix(f"{ROOT}/")
+        self._newest[topic] = message
+        self.first_at.setdefault(topic, time.time())
 
     def body(self, topic: str) -> dict[str, Any]:
         """The newest body of a topic below the node, {} before it came."""
@@ -50,6 +57,25 @@ class Judge:
     def why(self) -> str:
         """Why the node says it is degraded, and what its devices say."""
         return json.dumps([self.body("status").get("why"), self.body("info").get("devices")])
+
+    def oldest_s(self) -> float:
+        """The earliest time (Unix s) that any topic kept at the broker tells."""
+        kept = [self.body(topic) for topic in list(self._newest) if topic.startswith(_KEPT)]
+        return min((body[key] for body in kept for key in ("ts", "since") if key in body), default=0) / 1e6
+
+    @property
+    def may_close(self) -> bool:
+        """Whether the node stands by and nothing blocks closing."""
+        safety = self.body("state/safety")
+        return safety.get("state") == "STANDBY" and not safety["blocked"]["close"]
+
+    def send(self, *words: str) -> None:
+        """A command over the broker, that must be done."""
+        where = ["--mqtt", f"127.0.0.1:{self._port}", "--site", "lab", "--node", "rig-1"]
+        command = [*CELLGUARD, "send", *where, *words]
+        done = subprocess.run(command, text=True, capture_output=True, timeout=_SEND_S, check=False)
+        if done.returncode:
+            raise Failed(f"send {' '.join(words)}: {done.stdout}{done.stderr}")
 
     def records_since(self, modules: int, t_us: int) -> bool:
         """Whether every module's newest record began after `t_us`."""
@@ -73,7 +99,7 @@ def judging(folder: Path, proof: Proof) -> Iterator[tuple[Judge, int]]:
     port = free_port()
     settings = folder / "mosquitto.conf"
     settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_packet_size 262144\n")
-    judge = Judge(folder / "archive")
+    judge = Judge(folder / "archive", port)
     collector = folder / "collector.toml"
     collector.write_text(
         f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[store]\nkind = "archive"\n[archive]\npath = "archive"\n'

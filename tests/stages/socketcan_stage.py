@@ -6,14 +6,14 @@ import select
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import judge
 import kernel
-from guest_machine import BROKER, Machine, running
-from judge import Judge
-from proof import Failed, Proof
+from guest_machine import BROKER, running
+from guest_rig import START_S, UP, Rig
+from proof import Proof
 
 MODULES = 3
 SETTINGS = f"""\
@@ -30,61 +30,11 @@ modules = {MODULES}
 [relays]
 mode = "monitor"
 """
-UP = "ip link set {0} up type can bitrate 500000 restart-ms 100 && ip link set {0} txqueuelen 100"
 DRIVER = "/sys/bus/pci/drivers/kvaser_pci"
 ADAPTER = "0000:00:05.0"
-START_S, LOSS_S, BACK_S, HEALTH_S = 120.0, 12.0, 20.0, 15.0
+LOSS_S, BACK_S = 12.0, 20.0
 FLOOD = 9000
 """More frames than the guard's 2 MiB of buffer hold."""
-
-
-class Rig:
-    """The guest with its agent, and who judges it."""
-
-    def __init__(self, checkout: Path, machine: Machine, judge_: Judge, proof: Proof) -> None:
-        self.checkout, self.machine, self.judge, self.proof = checkout, machine, judge_, proof
-        self.settings = judge_.archive.parent / "edge.toml"
-
-    def start(self, name: str, arguments: Sequence[str], environ: str = "") -> None:
-        """Start a part of the product in the guest; its process id goes to /run/stage/NAME.pid, its log beside it."""
-        words = shlex.join([sys.executable, "-m", "cellguard", *arguments])
-        where = f"cd {shlex.quote(str(self.checkout))}"
-        started = f"PYTHONDONTWRITEBYTECODE=1 {environ} setsid {words} > /run/stage/{name}.log 2>&1"
-        self.machine.do(
-            f"mkdir -p /run/stage; {where}; ulimit -l unlimited; {started} & echo $! > /run/stage/{name}.pid"
-        )
-
-    def agent(self, name: str, environ: str = "") -> None:
-        """Start guard or link."""
-        self.start(name, ["edge", name, "--config", str(self.settings)], environ)
-
-    def signal(self, name: str, sign: str) -> None:
-        """Send a signal to a part."""
-        self.machine.do(f"kill -{sign} $(cat /run/stage/{name}.pid)")
-
-    def now_us(self) -> int:
-        """The guest's time."""
-        return int(self.machine.do("date +%s%6N"))
-
-    def await_records(self, t_us: int, seconds: float, after: str) -> None:
-        """Wait for a record of every module that began after `t_us`."""
-        self._await(lambda: self.judge.records_since(MODULES, t_us), seconds, f"records of every module after {after}")
-
-    def await_word(self, word: str, seconds: float) -> None:
-        """Wait until the node says `word` of itself or its devices."""
-        self._await(lambda: word in self.judge.why(), seconds, f"the node to say {word!r}")
-
-    def await_count(self, name: str, least: int, since_us: int = 0) -> int:
-        """Wait until a counter of the device is at least so much; returns it."""
-        self._await(lambda: self.judge.count(name, since_us) >= least, HEALTH_S, f"counter {name} to reach {least}")
-        return self.judge.count(name, since_us)
-
-    def _await(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        try:
-            self.proof.wait(condition, seconds, what)
-        except Failed as failure:
-            said = [str(failure), f"the node says {self.judge.why()}", self.machine.do("tail -n 12 /run/stage/*.log")]
-            raise Failed("\n".join(said)) from failure
 
 
 def run(checkout: Path, cache: Path, proof: Proof) -> None:
@@ -105,16 +55,12 @@ def run(checkout: Path, cache: Path, proof: Proof) -> None:
 
 
 def _telemetry(rig: Rig) -> int:
-    for name in ("can0", "can1"):
-        rig.machine.do(UP.format(name))
-    rig.machine.do("ip link set lo up; ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0")
+    rig.connect()
     began = rig.now_us()
-    rig.start(
-        "simulator", ["simulate", "--modules", str(MODULES), "--can", "socketcan:can1", "--directory", "/run/stage/rig"]
-    )
+    rig.simulate(MODULES)
     rig.agent("guard")
     rig.agent("link")
-    rig.await_records(began, START_S, "the start")
+    rig.await_records(MODULES, began, START_S, "the start")
     details = rig.machine.do("ip -d link show can0")
     rig.proof.require("bitrate 500000" in details and "ERROR-ACTIVE" in details, details)
     rig.proof.require(
@@ -129,7 +75,7 @@ def _link_down(rig: Rig) -> int:
     rig.await_word("interface is down", LOSS_S)
     rig.machine.do("ip link set can0 up")
     back = rig.now_us()
-    rig.await_records(back, BACK_S, "the link came up again")
+    rig.await_records(MODULES, back, BACK_S, "the link came up again")
     rig.proof.proved("ip link down is named within seconds, and the reader comes back after ip link up")
     return back
 
@@ -140,7 +86,7 @@ def _unplugged(rig: Rig) -> int:
     rig.machine.do(f"echo {ADAPTER} > {DRIVER}/bind")
     rig.machine.do(UP.format("can0"))
     back = rig.now_us()
-    rig.await_records(back, BACK_S, "the adapter was there again")
+    rig.await_records(MODULES, back, BACK_S, "the adapter was there again")
     rig.proof.proved(
         "an adapter that is pulled is named, and the reader comes back when it is plugged in and configured"
     )
@@ -158,7 +104,7 @@ def _overload(rig: Rig) -> int:
     lost = rig.await_count("overflowed_frames", 1)
     rig.signal("guard", "0")
     back = rig.now_us()
-    rig.await_records(back, BACK_S, "the overload")
+    rig.await_records(MODULES, back, BACK_S, "the overload")
     rig.proof.proved(f"{lost} frames that the socket had no room for are counted, and the same guard goes on")
     return back
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
 from container import Container
-from judge import CELLGUARD, Judge
+from judge import Judge
 from proof import Failed, Proof
 
 GUARD, LINK = "cellguard-guard", "cellguard-link"
 STATE = "/var/lib/cellguard/guard"
 CURRENT_A = 20
 LOAD_A = 2.0
-START_S, CONNECT_S, TRUTH_S, SEND_S = 30.0, 60.0, 12.0, 110.0
+START_S, CONNECT_S, TRUTH_S = 30.0, 60.0, 12.0
 
 
 class Rig:
     """The container with guard and link, the simulated rig, and who judges them."""
 
-    def __init__(self, inside: Container, judge_: Judge, port: int, proof: Proof) -> None:
-        self.inside, self.judge, self.port, self.proof = inside, judge_, port, proof
+    def __init__(self, inside: Container, judge_: Judge, proof: Proof) -> None:
+        self.inside, self.judge, self.proof = inside, judge_, proof
 
     def simulator(self, **request: Any) -> Any:
         """One request to the simulator's control socket."""
@@ -37,14 +36,6 @@ class Rig:
     def value(self, name: str) -> float:
         """A true value of the rig."""
         return float(self.simulator(get=[name])["get"][name])
-
-    def send(self, *words: str) -> None:
-        """A command over the broker, that must be done."""
-        where = ["--mqtt", f"127.0.0.1:{self.port}", "--site", "lab", "--node", "rig-1"]
-        done = subprocess.run(
-            [*CELLGUARD, "send", *where, *words], text=True, capture_output=True, timeout=SEND_S, check=False
-        )
-        self.proof.require(done.returncode == 0, f"send {' '.join(words)}: {done.stdout}{done.stderr}")
 
     def pid(self, unit: str) -> int:
         """The main process of a unit, as the container numbers it; 0 without one."""
@@ -60,16 +51,12 @@ class Rig:
 
     def energise(self) -> None:
         """Connect the pack and let current flow, on a guard that has no latch."""
-        self.wait(self._may_close, START_S, "STANDBY with nothing that blocks closing")
-        self.send("contactor", "close")
-        self.send("inverter", "current", str(CURRENT_A))
+        self.wait(lambda: self.judge.may_close, START_S, "STANDBY with nothing that blocks closing")
+        self.judge.send("contactor", "close")
+        self.judge.send("inverter", "current", str(CURRENT_A))
         self.wait(
             lambda: self.value("circuit.current_a") > CURRENT_A / 2, CONNECT_S, "current through a closed circuit"
         )
-
-    def _may_close(self) -> bool:
-        safety = self.judge.body("state/safety")
-        return safety.get("state") == "STANDBY" and not safety["blocked"]["close"]
 
     def made_safe(self, since: float) -> tuple[float, float]:
         """Wait until the circuit is open; seconds from `since` to zero current ordered and to the opening."""

@@ -49,7 +49,7 @@ def run(checkout: Path, cache: Path, proof: Proof) -> None:
         proof.say(f"the container runs {inside.do('systemctl', '--version').splitlines()[0]}")
         installing.first(inside, SETTINGS.format(port=port, modules=MODULES), proof)
         _networkd(inside, proof)
-        rig = Rig(inside, judged, port, proof)
+        rig = Rig(inside, judged, proof)
         _starts(rig)
         _killed(rig)
         _hangs(rig)

@@ -21,9 +21,9 @@ SOURCES = {"module-01": ("a", "b"), "inverter": ("current",)}
 class Topics:
     def __init__(self) -> None:
         self.published: list[tuple[str, dict[str, Any], int]] = []
-        clock = Clock(Reading(0, 1_000_000_000, synced=True))
+        self.clock = Clock(Reading(0, 1_000_000_000, synced=True))
         self.mirror = Mirror(
-            clock, "1.2.3", lambda topic, body, qos: self.published.append((topic, json.loads(body), qos))
+            self.clock, "1.2.3", lambda topic, body, qos: self.published.append((topic, json.loads(body), qos))
         )
 
     def hello(self, session: str = "s1", now: float = 0.0) -> None:
@@ -79,6 +79,18 @@ def test_alarms_of_a_guard_that_is_gone_are_cleared_unless_its_successor_repeats
     assert topics.last("alarm/b")["state"] == "active"
 
 
+def test_once_the_clock_is_set_everything_that_the_broker_keeps_is_dated_by_it(topics: Topics) -> None:
+    topics.hello()
+    topics.state("alarm/a", state="active", mono_us=5, since_mono_us=3)
+    topics.state("state/outputs", mono_us=7)
+    assert topics.clock.sample(Reading(1_000_000, 5_001_000_000, synced=True)) == 4_000_000_000
+    topics.mirror.say_again()
+    assert topics.last("alarm/a") == {"state": "active", "ts": 5_000_000_005, "since": 5_000_000_003}
+    assert topics.last("state/outputs")["ts"] == 5_000_000_007
+    assert topics.last("info")["ts"] >= 5_000_000_000
+    assert topics.clock.sample(Reading(2_000_000, 5_002_000_100, synced=True)) == 0
+
+
 @pytest.mark.parametrize("name", ["cmd/pump", "state/../x", "alarm/a/b", "", "tele/module-01", "status"])
 def test_guard_cannot_name_a_topic_that_is_not_its_own(topics: Topics, name: str) -> None:
     with pytest.raises(WireError, match="unknown name"):
@@ -115,6 +127,9 @@ def test_status_says_why_it_is_degraded_and_since_when() -> None:
     assert (json.loads(fine or b"")["state"], json.loads(fine or b"")["since"]) == ("online", 103)
     assert status.due(Moment(12.9, 104, "synced", ())) is None
     assert status.due(Moment(13.0, 105, "synced", ())) is not None
+    status.moved(1_000)
+    again = json.loads(status.due(Moment(13.1, 1_106, "synced", ())) or b"")
+    assert (again["since"], again["ts"]) == (1_103, 1_106)
     assert json.loads(offline("9f3c21aa", Moment(0.0, 7, "synced", ("x",))))["state"] == "offline"
 
 

@@ -27,3 +27,12 @@ def test_a_counter_that_began_anew_raises_nothing_by_falling() -> None:
     alarms.step({counter: 5}, 0.0, 0)
     alarms.step({counter: 5}, CALM_S + 1, 0)
     assert alarms.step({counter: 1}, CALM_S + 2, 0) == []
+
+
+def test_when_the_clock_is_set_all_of_them_are_told_again_with_its_times() -> None:
+    alarms = OwnAlarms()
+    assert {(one["state"], one["since"], one["ts"]) for one in alarms.every(7)} == {("cleared", 7, 7)}
+    alarms.step({WATCHES[0].counter: 5}, 0.0, 10)
+    told = {str(one["alarm"]): (one["state"], one["since"], one["ts"]) for one in alarms.every(1_020, 1_000)}
+    assert told.pop(WATCHES[0].alarm) == ("active", 1_010, 1_020)
+    assert set(told.values()) == {("cleared", 1_020, 1_020)}

@@ -291,6 +291,16 @@ def test_a_clock_that_nothing_sets_is_believed_after_a_while_and_marked(spool: S
     assert bodies(spool, "tele")[0]["clock"] == "unsynced"
 
 
+def test_a_clock_that_was_set_by_hand_while_link_did_not_run_dates_what_waited(spool: Spool, path: Path) -> None:
+    journal = waiting_journal(spool, path, Clock(Reading(1_000_000, 2_000_000, synced=False)))
+    journal.take(rows(1, 2))
+    journal.flush()
+    later = waiting_journal(spool, path, Clock(Reading(9_000_000, SET, synced=False)))
+    later.flush()
+    assert times_of(spool) == [SET - 9_000_000 + 200_000 * n for n in (1, 2)]
+    assert bodies(spool, "tele")[0]["clock"] == "rebased"
+
+
 def test_what_waited_when_the_power_went_keeps_its_times_and_is_marked(spool: Spool, path: Path) -> None:
     journal = waiting_journal(spool, path, Clock(Reading(1_000_000, 2_000_000, synced=False)))
     journal.take(rows(1, 2))

@@ -1,0 +1,107 @@
+"""The rig of stage `clock`: a guest whose clock is set and jumps, ticks whose true times are known, and current that must not stop."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from typing import Any
+
+from clock_judge import Step
+from guest_rig import Rig
+
+MODULES = 2
+AHEAD_NS = "unshare --time --monotonic {0} --boottime {0} --fork"
+CURRENT_A = 20
+CONTROL = "/run/stage/rig/control"
+TICKS = "/run/stage/ticks"
+FIRST_PCT, MOST_TICKS, TICK_S = 20.0, 155, 0.69
+"""A tick falls at another place between two rows each time, so that many of them show the rows' times finely."""
+DRIFT_S = 0.1
+CONNECT_S = 60.0
+
+
+class ClockRig(Rig):
+    """The guest, whose CLOCK_BOOTTIME only goes on. `truth_s` + CLOCK_BOOTTIME = the host's Unix time."""
+
+    truth_s = 0.0
+    ahead_s = 0.0
+    """So much later than it is since boot do the programs believe it to be."""
+    woke_wrong_s = 0.0
+
+    def measure(self) -> None:
+        """Compare the guest's CLOCK_BOOTTIME with the host's clock, which is the truth here; it may not drift away."""
+        tries = []
+        for _ in range(5):
+            before = time.time()
+            uptime_s = self.uptime_s()
+            after = time.time()
+            tries.append((after - before, (before + after) / 2 - uptime_s))
+        _, truth_s = min(tries)
+        drifted_s = abs(truth_s - self.truth_s) if self.truth_s else 0.0
+        self.proof.require(
+            drifted_s < DRIFT_S, f"the guest's clock drifted by {drifted_s:.3f} s: nothing can be judged"
+        )
+        self.truth_s = truth_s
+
+    def shift_uptime(self, uptime_s: float) -> None:
+        """What is started from now on believes that the machine runs for so long; and how wrong its clock woke up."""
+        self.ahead_s = float(int(uptime_s - self.uptime_s()))
+        self.within = AHEAD_NS.format(int(self.ahead_s))
+        self.woke_wrong_s = self.now_us() / 1e6 - time.time()
+
+    def uptime_s(self) -> float:
+        """The guest's CLOCK_BOOTTIME."""
+        return float(self.machine.do("cat /proc/uptime").split()[0])
+
+    def set_clock(self, wrong_s: float, word: str = "") -> Step:
+        """Really set the guest's clock, so much ahead of the truth; with `synced` as the word it looks disciplined."""
+        self.machine.do(self._words("set_clock.py", str(self.truth_s + wrong_s), word))
+        return Step(time.time(), wrong_s)
+
+    def tick(self) -> None:
+        """Begin to raise module 1's charge again and again, in the background."""
+        self.machine.do(
+            f"{self._words('ticks.py', CONTROL, str(FIRST_PCT), str(MOST_TICKS), str(TICK_S))} > {TICKS} 2>&1 &"
+        )
+
+    def ticks(self) -> dict[float, tuple[float, float]]:
+        """Charge → when it was set, by the host's clock: not before, not after."""
+        lines = [[float(word) for word in line.split()] for line in self.machine.do(f"cat {TICKS}").splitlines()]
+        return {charge: (before + self.truth_s, after + self.truth_s) for before, after, charge in lines}
+
+    def await_ticks(self, count: int) -> None:
+        """Let so many more be shown."""
+        goal = self._shown("module-01", "SOC") + count / 2
+        self.wait(lambda: self._shown("module-01", "SOC") >= goal, count + CONNECT_S, f"{count} more ticks")
+
+    def _shown(self, source: str, signal: str) -> float:
+        return float(self.judge.body(f"state/{source}").get(signal, 0.0))
+
+    def spooled(self) -> int:
+        """How many records wait in the spool, as the node tells."""
+        return int(self.judge.body("state/health")["books"]["spooled"])
+
+    def simulator(self, **request: Any) -> dict[str, Any]:
+        """One request to the simulator's control socket."""
+        asked = shlex.quote(json.dumps(request))
+        answer = json.loads(self.machine.do(f"echo {asked} | socat -t 5 - UNIX-CONNECT:{CONTROL}"))
+        assert isinstance(answer, dict)
+        return answer
+
+    def value(self, name: str) -> float:
+        """A true value of the rig."""
+        return float(self.simulator(get=[name])["get"][name])
+
+    def energise(self) -> None:
+        """Connect the pack and let current flow."""
+        self.wait(lambda: self.judge.may_close, CONNECT_S, "STANDBY with nothing that blocks closing")
+        self.judge.send("contactor", "close")
+        self.judge.send("inverter", "current", str(CURRENT_A))
+        self.wait(lambda: self._shown("inverter", "current") > CURRENT_A - 1, CONNECT_S, "the current ordered")
+
+    def _words(self, name: str, *arguments: str) -> str:
+        return shlex.join(
+            [sys.executable, "-I", "-S", str(self.checkout / "tests" / "stages" / "guest" / name), *arguments]
+        )
