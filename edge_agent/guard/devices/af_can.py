@@ -40,6 +40,7 @@ class AfLink:
         self._bulk: BulkReceiver | None = None
         self._poll = select.poll()
         self._drops = 0
+        self._to_monotonic: float | None = None
 
     def open(self) -> str:
         """Open and connect; DeviceError says why not."""
@@ -83,6 +84,8 @@ class AfLink:
             return frames
         now = time.monotonic()
         to_monotonic = now - time.time()
+        before, self._to_monotonic = self._to_monotonic, to_monotonic
+        set_by_s = 0.0 if before is None else to_monotonic - before
         oldest = now - OLDEST_S
         if bulk.malformed:
             self.counted["malformed_frames"] += bulk.malformed
@@ -90,7 +93,7 @@ class AfLink:
         for can_id, length, data, kind, seconds, nanoseconds, other, drops in packets:
             t_mono = seconds + nanoseconds * 1e-9 + to_monotonic if kind == SO_TIMESTAMPNS else now
             if not oldest <= t_mono <= now:
-                t_mono = self._clamped(t_mono, now)
+                t_mono = self._clamped(t_mono, t_mono - set_by_s, now)
             if other == SO_RXQ_OVFL:
                 self.counted["overflowed_frames"] += (drops - self._drops) & 0xFFFF_FFFF
                 self._drops = drops
@@ -108,10 +111,12 @@ class AfLink:
                 raise self._lost(error) from error
             self.counted["send_failures"] += 1
 
-    def _clamped(self, t_mono: float, now: float) -> float:
-        """A stamp is not from the future; a stepped clock makes none old."""
+    def _clamped(self, t_mono: float, before: float, now: float) -> float:
+        """A stamp is not from the future. `before`: by the clock of the last frames, if it was set since the kernel had this one."""
         if abs(t_mono - now) > OLDEST_S:
             self.counted["stepped_stamps"] += 1
+            if now - OLDEST_S <= before <= now:
+                return before
         return now if t_mono > now else now - OLDEST_S
 
     def _opened(self) -> socket.socket:

@@ -106,6 +106,21 @@ def test_a_stamp_of_a_stepped_clock_is_clamped_and_counted(
     assert link.counted["stepped_stamps"] == 1
 
 
+@pytest.mark.parametrize("jump_s", [90.0, -90.0, 25 * 365 * 86_400.0])
+def test_a_frame_that_waits_while_the_clock_is_set_is_as_old_as_it_is(
+    link: AfLink, far_end: FarEnd, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    far_end.say(pack(0x181, PDO1))
+    link.receive(0.1)
+    far_end.say(pack(0x182, PDO1))
+    sent = time.monotonic()
+    real = time.time
+    monkeypatch.setattr(af_can.time, "time", lambda: real() + jump_s)
+    (frame,) = link.receive(0.1)
+    assert abs(frame[2] - sent) < 0.01
+    assert link.counted["stepped_stamps"] == 1
+
+
 def test_datagrams_that_are_no_frames_are_counted_and_the_rest_is_read(link: AfLink, far_end: FarEnd) -> None:
     far_end.say(b"", b"short", pack(0x181, PDO1), bytes(72))
     assert [frame[:2] for frame in link.receive(0.1)] == [(0x181, PDO1)]
