@@ -50,7 +50,8 @@ class ClockRig(Rig):
         """What is started from now on believes that the machine runs for so long; and how wrong its clock woke up."""
         self.ahead_s = float(int(uptime_s - self.uptime_s()))
         self.within = AHEAD_NS.format(int(self.ahead_s))
-        self.woke_wrong_s = self.now_us() / 1e6 - time.time()
+        before, now_us, after = time.time(), self.now_us(), time.time()
+        self.woke_wrong_s = now_us / 1e6 - (before + after) / 2
 
     def uptime_s(self) -> float:
         """The guest's CLOCK_BOOTTIME."""
