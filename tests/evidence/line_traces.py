@@ -97,6 +97,7 @@ class BoardTrace(Trace):
         self.recent: dict[str, list[float]] = {"temp1": [], "temp2": []}
         for name in self.recent:
             streams[name] = oracle.rows_of(f"arduino.{name}_high", "always", 0.0499, (5, 2.0), (W, 40, 3), (D, 50, 3))
+            streams[name].rows[0].off_s = 30.0
         half = 0.499 * 0.2
         press = [
             Row(f"arduino.press_{side}", level, *way(limit, limit + margin, half), 5, 1.0)

@@ -33,6 +33,7 @@ class Row:
     ) -> None:
         self.alarm, self.level, self.trip, self.calm, self.n, self.t_on_s = alarm, level, trip, calm, n, t_on_s
         self.gate = gate
+        self.off_s = max(t_on_s, 1.0)
         self.forget()
 
     def forget(self) -> None:
@@ -52,7 +53,7 @@ class Row:
             if not wanted(earlier.value):
                 break
             run.insert(0, earlier)
-        n, span_s = (5, max(self.t_on_s, 1.0)) if self.active else (self.n, self.t_on_s)
+        n, span_s = (5, self.off_s) if self.active else (self.n, self.t_on_s)
         if len(run) >= n and run[-1].t - run[0].t >= span_s - EARLY_S:
             self.active, self.since_change = not self.active, []
 

@@ -59,6 +59,9 @@ def test_mistake_26_the_labs_oddities_never_leave_run_and_latch_nothing(make_rig
     assert rig.states["state/safety"]["latches"] == []
     tripped = [e for e in rig.events if e["kind"] == "alarm" and e["level"] != "WARNING"]
     assert tripped == []
+    raised = [e["alarm"] for e in rig.events if e["kind"] == "alarm" and e["state"] == "active"]
+    assert "arduino.temp2_high" in raised
+    assert len(raised) == len(set(raised)), "an alarm that comes and goes is not believed for long"
 
 
 def test_a_noisy_current_neither_delays_opening_nor_opens_under_load(make_rig: Any) -> None:

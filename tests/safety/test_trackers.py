@@ -41,7 +41,7 @@ class Oracle:
             self.active = len(tail) >= self.rule.n and tail[-1][1] - tail[0][1] >= self.rule.t_on_s - JITTER_S
         else:
             tail = self._tail(lambda v: v <= 8.499)
-            cleared = len(tail) >= 5 and tail[-1][1] - tail[0][1] >= self.rule.t_off_s - JITTER_S
+            cleared = len(tail) >= 5 and tail[-1][1] - tail[0][1] >= self.rule.t_off_s(Level.WARNING) - JITTER_S
             self.active = not cleared
             return
         if self.active:

@@ -30,7 +30,8 @@ class Gate(Enum):
 class Rule(NamedTuple):
     """One row. `shape` says which sides of a pair may be given; `level` is what the danger column means.
 
-    `action`: trip = as the level says, warn = never above WARNING, record = no alarm at all.
+    `action`: trip = as the level says, warn = never above WARNING, record = no alarm at all. `warning_off_s`: a WARNING stays so long
+    after its samples have come back, where they are known to jump to and fro.
     """
 
     key: str
@@ -44,11 +45,11 @@ class Rule(NamedTuple):
     t_on_s: float
     level: Level = Level.DANGER
     action: Literal["trip", "warn", "record"] = "trip"
+    warning_off_s: float = 0.0
 
-    @property
-    def t_off_s(self) -> float:
-        """How long samples must lie inside the hysteresis before the rule clears."""
-        return max(self.t_on_s, LEAST_T_OFF_S)
+    def t_off_s(self, level: Level) -> float:
+        """How long samples must lie inside the hysteresis before a condition of this level clears."""
+        return max(self.t_on_s, LEAST_T_OFF_S, self.warning_off_s if level is Level.WARNING else 0.0)
 
 
 def _high(warning: Bound, danger: Bound = None, hysteresis: float = 0.0) -> tuple[Pair, Pair, Pair]:
@@ -68,7 +69,8 @@ DEFAULTS: dict[str, Rule] = {
         Rule("bus_voltage", "pair", Gate.CLOSED, "V", (268.0, 384.0), (264.0, 390.0), (2.0, 2.0), 3, 0.6),
         Rule("temperature", "high", Gate.ALWAYS, "°C", *_high(40.0, 50.0, 3.0), 3, 0.6),
         Rule("temperature_fast", "high", Gate.ALWAYS, "°C", *_high(None, 60.0, 3.0), 2, 0.2),
-        Rule("thermistor", "high", Gate.ALWAYS, "°C", *_high(40.0, 50.0, 3.0), 5, 2.0),
+        # the lab's jump between two values every 6 s: one WARNING that stays, not one every 12 s
+        Rule("thermistor", "high", Gate.ALWAYS, "°C", *_high(40.0, 50.0, 3.0), 5, 2.0, warning_off_s=30.0),
         # danger = charging blocked; BOTH_BLOCKED_BELOW_K further down neither direction is allowed
         Rule("temperature_low", "low", Gate.ALWAYS, "°C", (5.0, None), (0.0, None), (2.0, None), 3, 2.0, Level.WARNING),
         Rule("temperature_rate", "high", Gate.ALWAYS, "°C/min", *_high(2.0, None, 1.0), 1, 0.0, action="warn"),

@@ -58,7 +58,7 @@ class Condition:
         self.alarm, self.rule, self.gate, self.unit = alarm, rule.key, rule.when, rule.unit
         self.level, self.limit, hysteresis, self.high = threshold
         self.zero = False
-        self.n, self.t_on_s, self.t_off_s = rule.n, rule.t_on_s, rule.t_off_s
+        self.n, self.t_on_s, self.t_off_s = rule.n, rule.t_on_s, rule.t_off_s(self.level)
         self.count, self.since, self.at, self.calm, self.calm_since, self.active = 0, 0.0, 0.0, 0, 0.0, False
         sign = 1.0 if self.high else -1.0
         self.trip = (self.limit - scale.offset) / scale.scale - sign * scale.half
