@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +32,12 @@ log = logging.getLogger(__name__)
 
 
 class Trip(NamedTuple):
-    """One trip: when (Unix µs), what it is called, and from when on its file can be written (Unix µs)."""
+    """One trip: when (Unix µs), what it is called, the number of its event, and when its file can be written (monotonic s)."""
 
     ts: int
     latch: str
-    due: int
+    seq: int
+    due: float
 
     @property
     def file(self) -> str:
@@ -66,7 +68,7 @@ class BlackBox:
         self.last = ""
         self.counts: Counter[str] = Counter()
 
-    def _look(self, spool: Spool, now_us: int) -> None:
+    def _look(self, spool: Spool, now_us: int, now: float) -> None:
         """Find the trips among the events that came since the last look; at first also those of the last minutes.
 
         So a trip whose file was not, or not wholly, written when link ended gets it after the next start.
@@ -76,16 +78,14 @@ class BlackBox:
         first = self._looked[1]
         while first < spool.next_seq("event") and (rows := spool.kept("event", first, _EVENTS_AT_ONCE)):
             first = rows[-1][0] + 1
-            for _, kind, ts, payload in rows:
-                if kind == "state":
-                    self._note(orjson.loads(payload), ts)
+            for seq, kind, ts, payload in rows:
+                latch = trip_of(orjson.loads(payload)) if kind == "state" else None
+                if latch is not None:
+                    left_s = (ts - now_us) / _US + AROUND_S + SETTLED_S  # by a clock that may be set while it waits
+                    self._note(Trip(ts, latch, seq, now + min(max(left_s, 0.0), AROUND_S + SETTLED_S)))
         self._looked = spool.id, first
 
-    def _note(self, body: Mapping[str, object], ts: int) -> None:
-        latch = trip_of(body)
-        if latch is None:
-            return
-        trip = Trip(ts, latch, ts + round((AROUND_S + SETTLED_S) * _US))
+    def _note(self, trip: Trip) -> None:
         if self._is_whole(trip):
             return
         if len(self._waiting) >= MOST_WAITING:
@@ -94,18 +94,19 @@ class BlackBox:
         else:
             self._waiting.append(trip)
 
-    def turn(self, spool: Spool, now_us: int) -> None:
+    def turn(self, spool: Spool, now_us: int, now: float) -> None:
         """Look for new trips, and do a little: begin with the next file that is due, or go on with the one begun."""
-        self._look(spool, now_us)
-        self._write_on(spool, now_us)
+        self._look(spool, now_us, now)
+        self._write_on(spool, now)
 
-    def _write_on(self, spool: Spool, now_us: int) -> None:
+    def _write_on(self, spool: Spool, now: float) -> None:
         if self._writing is None:
-            due = next((trip for trip in self._waiting if trip.due <= now_us), None)
+            due = next((trip for trip in self._waiting if trip.due <= now), None)
             if due is None:
                 return
             self._waiting.remove(due)
-            self._writing = due, self._write(due, spool)
+            dated = _dated(due, spool)
+            self._writing = dated, self._write(dated, spool)
         trip, work = self._writing
         try:
             next(work)
@@ -116,11 +117,11 @@ class BlackBox:
             self.counts["trip_files_failed"] += 1
             log.error("%s could not be written: %s", trip.file, error)  # noqa: TRY400 the sentence says it all
 
-    def finish(self, spool: Spool, now_us: int) -> None:
+    def finish(self, spool: Spool, now_us: int, now: float) -> None:
         """At the end: write what waits as far as it is known; the next start completes it when more has come."""
-        self._look(spool, now_us)
+        self._look(spool, now_us, now)
         while self._writing is not None or self._waiting:
-            self._write_on(spool, max((trip.due for trip in self._waiting), default=0))
+            self._write_on(spool, inf)
 
     def abandon(self) -> None:
         """The spool has failed: a file under way is begun again from the next one."""
@@ -177,6 +178,12 @@ class BlackBox:
             files.pop(0).unlink()
             sizes.pop(0)
             self.counts["trip_files_forgotten"] += 1
+
+
+def _dated(trip: Trip, spool: Spool) -> Trip:
+    """The trip with the time its event has now: it may have waited for the clock to be set, and been dated anew."""
+    rows = spool.kept("event", trip.seq, 1)
+    return trip._replace(ts=rows[0][2]) if rows and rows[0][0] == trip.seq else trip
 
 
 def _around(spool: Spool, ts: int) -> Iterator[Iterable[bytes]]:

@@ -154,7 +154,7 @@ class Recorder:
         assert opened is not None
         if opened.journal.has_events:
             opened.journal.commit_events()
-        self._box.turn(opened.spool, self._clock.now_us())
+        self._box.turn(opened.spool, self._clock.now_us(), now)
         if now >= self._flush_at or self._has_much():
             # after one that came early because there was much, the next is due a whole batch later, not two
             self._flush_at = max(min(self._flush_at, now) + self._settings.batch_s, now)
@@ -178,7 +178,7 @@ class Recorder:
             self._flush(self._open)
             self._open.send(self._room(), self._publish)
             self._report(self._open, time.monotonic())
-            self._box.finish(self._open.spool, self._clock.now_us())
+            self._box.finish(self._open.spool, self._clock.now_us(), time.monotonic())
 
     def _begin(self) -> None:
         aside = None

@@ -14,6 +14,7 @@ import pytest
 
 from edge_agent.link.black_box import MOST_FILES, MOST_WAITING, BlackBox
 from edge_agent.link.spool import RELEASED, Commit, Entry, Spool
+from edge_agent.link.waiting import Anchor
 
 SECOND = 1_000_000
 START = 1_795_345_556 * SECOND
@@ -36,25 +37,32 @@ def box_for(folder: Path) -> BlackBox:
     return BlackBox(folder, {"site": "lab", "node": "rig-1", "config": {}})
 
 
-def record(spool: Spool, first_s: int, last_s: int) -> None:
+def record(spool: Spool, first_s: int, last_s: int, waits: Anchor | None = None) -> None:
     """A telemetry message of one row each second."""
     for second in range(first_s, last_s):
-        t0 = START + second * SECOND
+        t0 = START + second * SECOND + (waits.offset_us if waits else 0)
         payload = orjson.dumps({"lane": "tele", "t0": t0, "t": [0], "v": {"CMA_Voltage": [47.0]}})
-        spool.commit(Commit((Entry("tele", spool.next_seq("tele"), "module-01", 1, t0, t0, payload),)))
+        spool.commit(Commit((Entry("tele", spool.next_seq("tele"), "module-01", 1, t0, t0, payload),), waits=waits))
 
 
-def trip(spool: Spool, ts: int = TRIP, **body: Any) -> None:
+def trip(spool: Spool, ts: int = TRIP, waits: Anchor | None = None, **body: Any) -> None:
+    ts += waits.offset_us if waits else 0
     event = {"from": "RUN", "to": "STOPPING", "why": [HOT], "latches": ["guard.restarted", HOT], **body}
     entry = Entry(
-        "event", spool.next_seq("event"), "state", 1, ts, ts, orjson.dumps({"kind": "state", "ts": ts, **event})
+        "event",
+        spool.next_seq("event"),
+        "state",
+        1,
+        ts,
+        ts,
+        orjson.dumps({"lane": "event", "kind": "state", "ts": ts, **event}),
     )
-    spool.commit(Commit((entry,), own=1))
+    spool.commit(Commit((entry,), own=1, waits=waits))
 
 
 def run(box: BlackBox, spool: Spool, now_us: int) -> None:
     for _ in range(50):
-        box.turn(spool, now_us)
+        box.turn(spool, now_us, now_us / SECOND)
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
@@ -81,6 +89,23 @@ def test_the_minute_before_and_after_a_trip_becomes_a_file_stored_or_not(spool: 
     assert box.body() == {"files": 1, "waiting": 0, "last": f"20261122T111056.000Z-{HOT}.jsonl.gz"}
 
 
+def test_a_trip_before_the_clock_was_set_gets_its_file_with_the_right_times(spool: Spool, folder: Path) -> None:
+    wrong = 1_000 * SECOND  # 1970
+    record(spool, 240, 300, waits=Anchor("boot", wrong - TRIP))
+    trip(spool, waits=Anchor("boot", wrong - TRIP))
+    box = box_for(folder)
+    box.turn(spool, wrong + SECOND, 1.0)
+    assert spool.rebase(Anchor("boot", 0), was_set=True) == 61
+    record(spool, 300, 370)
+    box.turn(spool, TRIP + 2 * SECOND, 2.0)
+    assert not folder.exists(), "the minute after it has not passed"
+    for _ in range(50):
+        box.turn(spool, TRIP + 64 * SECOND, 64.0)
+    head, _, *rows = lines_of(folder)
+    assert head["ts"] == TRIP
+    assert [(row["t0"] - TRIP) // SECOND for row in rows] == list(range(-60, 61))
+
+
 @pytest.mark.parametrize("body", [{"latches": []}, {"from": "BOOT"}, {"to": "HOLD"}, {"latches": None}])
 def test_what_is_no_trip_leaves_no_file(spool: Spool, folder: Path, body: dict[str, Any]) -> None:
     box = box_for(folder)
@@ -93,7 +118,7 @@ def test_a_file_written_at_the_end_is_completed_by_the_next_link(spool: Spool, f
     record(spool, 240, 302)
     trip(spool)
     first = box_for(folder)
-    first.finish(spool, TRIP + 2 * SECOND)
+    first.finish(spool, TRIP + 2 * SECOND, 2.0)
     assert len(lines_of(folder)) == 2 + 62
     (file,) = folder.iterdir()
     os.utime(file, (TRIP / SECOND + 2, TRIP / SECOND + 2))
