@@ -20,6 +20,8 @@ import orjson
 
 from cellguard.demo.closing import balanced
 from collector.sinks.archive_reader import ArchiveReader, Selection
+from edge_agent.guard.local import SOCKET_NAME as LOCAL_DOOR
+from edge_agent.local_client import ask
 from tests.chaos.memory import Readings
 from tests.conftest import free_port
 
@@ -65,6 +67,8 @@ def _run(folder: Path, seconds: float) -> int:
         ready = json.loads(demo.stdout.readline())
         readings = Readings(ready["pids"])
         counts = list(_watched(readings, Path(ready["simulator"]), seconds))
+        health: Any = ask(Path(ready["simulator"]).with_name(LOCAL_DOOR), {"target": "status"}, 10.0)["health"]
+        _say(f"guard's own count of rows {health['counters']['rows']}")
         books = json.loads(demo.stdout.readline())
         ended = demo.wait(_END_S)
     finally:

@@ -134,11 +134,13 @@ def test_in_every_second_cycle_any_part_may_come_late_and_each_row_holds_its_own
     ]
 
 
-def test_a_part_sent_twice_in_a_cycle_counts_as_sent_last() -> None:
+def test_a_part_sent_twice_in_a_cycle_counts_as_sent_last_and_the_first_is_counted() -> None:
+    rows = Rows((MODULE,))
     first = part("pdo1", 1.01, value=1.0, bad=((0, "all_ones"),))
-    (row,) = rows_of(sync(1.0), first, part("pdo1", 1.02, value=2.0), sync(1.2))
+    (row,) = rows.feed([sync(1.0), first, part("pdo1", 1.02, value=2.0), sync(1.2)])
     assert row.values[:2] == (2.0, 2.0)
     assert row.bad == ()
+    assert rows.counters["replaced"] == 1
 
 
 def test_each_poll_is_a_row_of_its_own() -> None:
