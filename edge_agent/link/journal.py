@@ -122,7 +122,7 @@ class Journal:
             return now
         rebased = self._spool.rebase(now, was_set=self._clock.was_set)
         if rebased:
-            self.counts["messages_rebased"] += rebased
+            self.counts["waited_for_clock"] += rebased
             self._last_us = self._spool.last_times()
             if self._intake is not None:
                 self._intake.follow(self._last_us)
