@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ import orjson
 
 from collector.batcher import BatchLimits
 from collector.config import CollectorConfig, missing_files
-from collector.pump import SWITCH_S, Pump, PumpLimits
+from collector.pump import Pump, PumpLimits, take_footing
 from collector.sinks import open_derived, open_sink
 from collector.states import KINDS, collector_line
 from shared import topics
@@ -37,7 +36,7 @@ def run(config: CollectorConfig) -> int:
     missing = missing_files(config)
     if missing:
         raise SettingsError(missing)
-    sys.setswitchinterval(SWITCH_S)
+    take_footing()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
