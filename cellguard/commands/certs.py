@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cellguard.credentials import SOON_DAYS
+
 if TYPE_CHECKING:
     from cellguard.credentials.office import Office
 
 DEFAULT_FOLDER = "keys"
-SOON_DAYS = 60
 
 folder_option = click.option(
     "--dir", "folder", type=click.Path(file_okay=False, path_type=Path), default=DEFAULT_FOLDER, show_default=True,

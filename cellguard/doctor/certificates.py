@@ -8,10 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
+from cellguard.credentials import SOON_DAYS
 from cellguard.doctor.finding import Finding, fault, note, ok, unchecked
 from cellguard.doctor.patient import Patient
 
-SOON_DAYS = 60
 _DAY_S = 86_400
 _PATIENCE_S = 10.0
 _RENEW = {

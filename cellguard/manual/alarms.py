@@ -64,7 +64,7 @@ def _limits(rule: Rule, side: int) -> Iterator[str]:
     found = list(_levels(rule, side))
     name = f"`[limits.{rule.key}]`" if rule.key in DEFAULTS else f"{rule.key} (fixed)"
     after = f"{rule.n} sample{'s' if rule.n > 1 else ''}" + (f" and {rule.t_on_s:g} s" if rule.t_on_s else "")
-    stays = f"; a WARNING stays {rule.warning_off_s:g} s longer" if rule.warning_off_s else ""
+    stays = f"; a WARNING clears after {rule.warning_off_s:g} s inside the hysteresis" if rule.warning_off_s else ""
     yield f"- **Rule:** {name}, {GATES[rule.when]}: {'; '.join(found) or 'no limit by default'}; N / T_on: {after}{stays}."
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from clock_judge import Step, Told
 from clock_rig import CONTROL, CURRENT_A, MODULES, ClockRig
 from guest_machine import BROKER, running
 from guest_rig import START_S
-from proof import Proof
+from proof import Proof, fresh_folder
 
 SETTINGS = f"""\
 [node]
@@ -54,9 +53,7 @@ SAID_S = 20.0
 def run(checkout: Path, cache: Path, proof: Proof) -> None:
     """Boot the guest in its past, let its clock be set and jump, and judge by what the archive holds."""
     stock = kernel.fetch(cache, proof)
-    folder = cache / "clock"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder = fresh_folder(cache, "clock")
     (folder / "edge.toml").write_text(SETTINGS)
     wakes_at = f"{datetime.fromtimestamp(time.time() - AWAY_S, UTC):%Y-%m-%dT%H:%M:%S}"
     with judge.judging(folder, proof) as (judged, port):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 import container
 import judge
-from proof import Failed, Proof, Skipped, last_lines, program
+from proof import Failed, Proof, Skipped, fresh_folder, last_lines, program
 
 from shared.mqtt import BrokerSettings, Message, Mqtt
 
@@ -59,9 +58,7 @@ def run(checkout: Path, cache: Path, proof: Proof) -> None:
     """Build everything, then let `init` make the keys and the collector store a message, each in its own image."""
     if os.geteuid() != 0:
         raise Skipped("buildah with chroot isolation needs root here")
-    folder = cache / "image"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder = fresh_folder(cache, "image")
     buildah = Buildah(cache / "buildah")
     _bases(buildah, checkout, cache, proof)
     mounted = [f"--volume={path}:{path}:ro" for path in HOST_FILES if Path(path).exists()]

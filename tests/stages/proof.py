@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,6 +20,14 @@ class Skipped(Exception):
 
 class Failed(Exception):
     """The product did not do what the stage expects; the text says what."""
+
+
+def fresh_folder(cache: Path, name: str) -> Path:
+    """An empty folder for one run of a stage."""
+    folder = cache / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
 
 
 class Proof:

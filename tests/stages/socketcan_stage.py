@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import judge
 import kernel
 from guest_machine import BROKER, running
 from guest_rig import START_S, UP, Rig
-from proof import Proof
+from proof import Proof, fresh_folder
 
 MODULES = 3
 SETTINGS = f"""\
@@ -40,9 +39,7 @@ FLOOD = 9000
 def run(checkout: Path, cache: Path, proof: Proof) -> None:
     """Boot the guest, prove each point, and compare with what the archive holds."""
     stock = kernel.fetch(cache, proof)
-    folder = cache / "socketcan"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder = fresh_folder(cache, "socketcan")
     (folder / "edge.toml").write_text(SETTINGS)
     with judge.judging(folder, proof) as (judged, port):
         with running(stock, folder, port, proof) as machine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import container
 import installing
 import judge
 from container import Container
-from proof import Proof
+from proof import Proof, fresh_folder
 from systemd_rig import CURRENT_A, GUARD, LINK, START_S, Rig
 
 MODULES = 8
@@ -41,9 +40,7 @@ TIMED_OUT = 124
 def run(checkout: Path, cache: Path, proof: Proof) -> None:
     """Boot the container, install as the docs say, prove each point."""
     made = container.root(cache, proof)
-    folder = cache / "systemd"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder = fresh_folder(cache, "systemd")
     options = installing.bundles(checkout, made, folder, proof)
     with judge.judging(folder, proof) as (judged, port), container.booted(made, options, folder, proof) as inside:
         proof.say(f"the container runs {inside.do('systemctl', '--version').splitlines()[0]}")
