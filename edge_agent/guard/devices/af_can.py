@@ -40,6 +40,7 @@ class AfLink:
         self._bulk: BulkReceiver | None = None
         self._poll = select.poll()
         self._drops = 0
+        self._dropped_before = 0
         self._to_monotonic: float | None = None
 
     def open(self) -> str:
@@ -53,7 +54,13 @@ class AfLink:
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN)
         self._drops = 0
+        self._dropped_before = self._dropped_by_the_interface()
         return f"{self.interface} {self.channel}, buffer {link.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)} bytes"
+
+    def counters(self) -> dict[str, int]:
+        """What the socket, the kernel's queue before it and this reader lost, refused or found strange."""
+        dropped = self._dropped_by_the_interface() - self._dropped_before
+        return {**self.counted, **({"dropped_frames": dropped} if dropped > 0 else {})}
 
     def close(self) -> None:
         """Give the socket back."""
@@ -110,6 +117,13 @@ class AfLink:
             if error.errno not in _PASSING:
                 raise self._lost(error) from error
             self.counted["send_failures"] += 1
+
+    def _dropped_by_the_interface(self) -> int:
+        """Frames that never reached any socket: net.core.netdev_max_backlog was too short for a stall."""
+        try:
+            return int(Path("/sys/class/net", self.channel, "statistics", "rx_dropped").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0  # no interface of the kernel, or it is gone
 
     def _clamped(self, t_mono: float, before: float, now: float) -> float:
         """A stamp is not from the future. `before`: by the clock of the last frames, if it was set since the kernel had this one."""

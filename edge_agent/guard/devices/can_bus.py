@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,8 +23,6 @@ GATHER_S = 0.002
 class Link(Protocol):
     """What carries frames. All methods are called on the device's thread."""
 
-    counted: Counter[str]
-
     def open(self) -> str:
         """Open; DeviceError says why not."""
         ...
@@ -40,6 +37,10 @@ class Link(Protocol):
 
     def send(self, can_id: int, data: bytes) -> None:
         """Send one; DeviceError when the link is lost."""
+        ...
+
+    def counters(self) -> dict[str, int]:
+        """What was lost, refused or strange, by name; any thread."""
         ...
 
 
@@ -108,7 +109,7 @@ class CanBus:
 
     def counters(self) -> dict[str, int]:
         """What was not an ordinary frame, on the socket and in the protocol, and SYNCs that came too late to be sent."""
-        return {**self._link.counted, **self._bmus.counters(), "skipped_syncs": self._skipped}
+        return {**self._link.counters(), **self._bmus.counters(), "skipped_syncs": self._skipped}
 
     def _send(self, turn: Turn, arrivals: list[Arrival]) -> None:
         for can_id, data in turn.frames:

@@ -45,6 +45,10 @@ class PythonCanLink:
             raise self._lost(error) from error
         return f"{self.interface} {self.channel} through python-can {can.__version__}"
 
+    def counters(self) -> dict[str, int]:
+        """Frames that are none, and ports that had to be closed by force."""
+        return dict(self.counted)
+
     def close(self) -> None:
         """Give the bus back. slcan says goodbye first, and leaves its port open when that fails: close that too."""
         bus, self._bus = self._bus, None
