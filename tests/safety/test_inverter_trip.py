@@ -53,6 +53,22 @@ def test_an_inverter_that_trips_again_and_again_is_opened_and_latched(running: A
     assert not running.closed
 
 
+def test_a_slow_line_has_the_time_of_a_hold_to_write_everything_again(running: Any) -> None:
+    real, until = running.poll, running.now + 7.0
+
+    def slow() -> Any:
+        if running.now < until:
+            trip(running, fault=0)
+        return real()
+
+    running.poll = slow
+    running.until(lambda: running.state is State.READY, 12.0)
+    assert running.now >= until
+    assert running.closed
+    assert running.states["state/safety"]["latches"] == []
+    assert running.alarm("inverter.readback")["state"] == "never"
+
+
 def test_changing_the_mode_or_stopping_is_no_trip(running: Any) -> None:
     assert running.ask("schedule", action="stop").status == "accepted"
     assert running.ask("inverter", mode="power", setpoint=5.0).status == "accepted"

@@ -95,6 +95,21 @@ def test_one_welded_relay_is_found_by_the_next_weld_check_and_never_closed_onto_
     assert not demo.value("circuit.closed")
 
 
+def test_a_slow_line_that_was_dead_until_the_inverters_timer_tripped_ends_no_test(
+    start_demo: Any, wait_until: Any
+) -> None:
+    demo = running(start_demo, wait_until)
+    demo.simulator(fault="inverter.delay", min_s=0.06, max_s=0.06, probability=1.0)
+    demo.simulator(fault="inverter.silence")
+    began = time.monotonic()
+    wait_until(lambda: demo.value("inverter.comm_trips") > 0, 5.0, "the inverter's own timer")
+    demo.simulator(heal="inverter.silence")
+    wait_until(lambda: demo.latest("state/safety").get("state") == "READY", 10.0, "READY")
+    wait_until(demo.flows, 15.0, "the demo's operator to go on")
+    assert opening(demo, began) == []
+    assert not {"FAULT", "CRITICAL", "DANGER"} & set().union(*demo.raised().values())
+
+
 def test_a_bus_full_of_id_0_is_missing_data_zero_first_then_open(
     start_demo: Any, wait_until: Any, tmp_path: Path
 ) -> None:

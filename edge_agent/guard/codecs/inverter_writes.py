@@ -14,8 +14,11 @@ ACCESS_CODE = 125
 MAX_V, MIN_V, MAX_CHARGE, MAX_DISCHARGE, MAX_POWER = 41028, 41029, 41030, 41031, 41032
 MAY_BE_CLAMPED = frozenset({MAX_V, MIN_V, MAX_POWER})
 """Limits the inverter may round to its own range; our rules are tighter. All other writes must read back exactly."""
+LIMITS = range(MAX_V, MAX_POWER + 1)
 RETRY_S = 0.5
 """A write that was refused or not answered is tried again after so long."""
+LONGEST_REWRITE_S = 10.0
+"""An epoch that comes while everything is being written again does not begin anew: on a slow line nothing would ever be complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ class Belief:
         self._refused: dict[int, float] = {}
         self._doubtful: set[int] = set()
         self._epoch: int | None = None
+        self._rewriting_until = 0.0
+        self._looked_at_limits = False
         self._lost = False
         self._look_first = True
         self._mute = False
@@ -136,7 +141,7 @@ class Belief:
 
     def next_write(self, order: InverterOrder, now: float) -> Write | None:
         """What to write now: nothing but a zero before the registers were looked at, and no energy after a loss."""
-        self._accept(order)
+        self._accept(order, now)
         want = wanted(order)
         if not want.is_zero and (self._lost or self._look_first):
             return None
@@ -144,7 +149,21 @@ class Belief:
         if self._mute and want.is_zero and (zeros := self._zeros(want, refused)):
             # it may hear although we do not hear it: access code and timer, unanswered again and again, must not hold up the zero
             return min(zeros, key=lambda zero: self._refused.get(zero.address, 0.0))
-        return next_write(want, self._written, self._limits, refused)
+        write = next_write(want, self._written, self._limits, refused)
+        if write is None and not refused:
+            self._rewriting_until = now
+        return write
+
+    def should_look_at(self, write: Write) -> bool:
+        """Whether all limits should be read first, once an epoch: those that are there already need no writing."""
+        return write.address in LIMITS and not self._looked_at_limits
+
+    def looked_at_limits(self, found: Mapping[int, int]) -> None:
+        """The limits as read (address → signed counts), empty when they cannot be read at once."""
+        self._looked_at_limits = True
+        for write in limit_writes(self._limits):
+            if found.get(write.address) == write.counts:
+                self._written[write.address] = write.counts
 
     def _zeros(self, want: Wanted, refused: Collection[int]) -> list[Write]:
         """What ends the current and is not known to be written; the setpoint first, then in turn."""
@@ -193,6 +212,11 @@ class Belief:
         self._look_first = self._mute = True
         self._owes_zero = self._owes_zero or write == Write(SETPOINT, 0)
 
+    def opened(self) -> None:
+        """The line was opened again: the next epoch begins anew in any case."""
+        self._rewriting_until = 0.0
+        self._look_first = True
+
     def look_first(self) -> None:
         """Time has passed in which anything may have happened: poll before energy is ordered."""
         self._look_first = True
@@ -220,19 +244,24 @@ class Belief:
 
     def lose(self) -> None:
         """Nothing is believed to be written any more. Energy needs a new epoch, or a zero first."""
+        self._forget()
+        self._lost = True
+
+    def _forget(self) -> None:
         self._written.clear()
         self._doubtful.clear()
-        self._lost = True
+        self._looked_at_limits = False
 
     def _hear(self) -> None:
         """It has answered: what it says is known again."""
         self._mute = self._owes_zero = False
 
-    def _accept(self, order: InverterOrder) -> None:
+    def _accept(self, order: InverterOrder, now: float) -> None:
         if order.epoch != self._epoch:
             self._epoch = order.epoch
-            self._written.clear()
-            self._doubtful.clear()
+            if now >= self._rewriting_until:
+                self._forget()
+                self._rewriting_until = now + LONGEST_REWRITE_S
             self._refused.clear()
             self._lost = False
         elif self._lost and wanted(order).is_zero:

@@ -19,7 +19,7 @@ from edge_agent.guard.codecs.inverter import (
     signed,
     split,
 )
-from edge_agent.guard.codecs.inverter_writes import SECURITY, TIMER, Belief, InverterLimits, Write, timer_write
+from edge_agent.guard.codecs.inverter_writes import LIMITS, SECURITY, TIMER, Belief, InverterLimits, Write, timer_write
 from edge_agent.guard.devices.rtu import ExceptionReply, NoAnswer, Rtu
 from edge_agent.guard.model import InverterOrder, NoData
 from edge_agent.guard.ports import Arrival
@@ -95,7 +95,7 @@ class Inverter:
         identity = self._rtu.open()
         self._plan = blocks(_ADDRESSES, GAP)
         self._missing.clear()
-        self._belief.look_first()
+        self._belief.opened()
         self._answered_at = self._poll_due = time.monotonic()
         return identity
 
@@ -145,7 +145,7 @@ class Inverter:
         due = now >= self._poll_due + self._period_s and self._wrote_last
         if write is not None and (not due or self._belief.is_urgent(order, now)):
             self._wrote_last = True
-            return self._write(write)
+            return self._look_at_limits() if self._belief.should_look_at(write) else self._write(write)
         if now >= self._poll_due:
             self._wrote_last = False
             return self._poll()
@@ -175,6 +175,23 @@ class Inverter:
             return self._missed(f"write {write.address} = {write.counts}: {error}")
         self._answered_at = time.monotonic()
         return self._compare(write, signed(raw))
+
+    def _look_at_limits(self) -> Sequence[Arrival]:
+        """One read instead of five writes with their read-backs: after a trip the limits are there, and a slow line has no time."""
+        found: dict[int, int] = {}
+        try:
+            found = {
+                address: signed(raw)
+                for address, raw in zip(LIMITS, self._rtu.read(LIMITS.start, len(LIMITS)), strict=True)
+            }
+        except ExceptionReply:
+            self._counted["unread_limits"] += 1
+        except NoAnswer as error:
+            return self._missed(f"read of the limits: {error}")
+        finally:
+            self._belief.looked_at_limits(found)
+        self._answered_at = time.monotonic()
+        return []
 
     def _compare(self, write: Write, found: int) -> Sequence[Arrival]:
         detail = f"{write.address}: wrote {write.counts}, reads {found}"

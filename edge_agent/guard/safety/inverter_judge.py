@@ -127,6 +127,18 @@ class InverterJudge:
             self._ran_since = envelope.mode_since
         return float(int(mode) == Mode.OFF and ordered is not Mode.OFF and self._ran_since == envelope.mode_since)
 
+    def mismatch(self, poll: Poll) -> float | None:
+        """1 when mode or setpoint still read back differently well after they were ordered.
+
+        Not while the inverter is off by itself: that is `trip`, which has HOLD's time until everything is written again.
+        """
+        order, mode, setpoint = self.envelope.last, poll.values.get("mode"), poll.values.get("setpoint")
+        if mode is None or setpoint is None:
+            return None
+        if poll.t - order.t < READBACK_AFTER_S or self.trip(poll):
+            return 0.0
+        return float(int(mode) != order.mode or abs(setpoint - order.setpoint) > READBACK_TOLERANCE)
+
     def feed(self, reading: Reading, module_sum_v: float | None) -> None:
         """Judge one poll."""
         bad = {index for index, _ in reading.bad}
@@ -188,7 +200,7 @@ def _rules(rows: Rows, envelope: Envelope, judge: InverterJudge) -> list[Judged]
         Judged(_comm_fault, build("inverter_comm_fault", Alarm("inverter.fault", effects=ELECTRIC))),
         Judged(_of("warnings", 1.0), build("inverter_warning", Alarm("inverter.warning"))),
         Judged(judge.trip, _zeroing(build("inverter_trip", Alarm("inverter.trip", effects=("inverter_zero",))))),
-        Judged(_mismatch(envelope), build("inverter_readback", Alarm("inverter.readback", effects=ELECTRIC))),
+        Judged(judge.mismatch, build("inverter_readback", Alarm("inverter.readback", effects=ELECTRIC))),
     ]
 
 
@@ -267,17 +279,3 @@ def _faults(poll: Poll) -> float | None:
 def _comm_fault(poll: Poll) -> float | None:
     word = poll.values.get("fault_control")
     return None if word is None else float(bool(int(word) & COMM_BITS))
-
-
-def _mismatch(envelope: Envelope) -> Value:
-    """1 when mode or setpoint still read back differently well after they were ordered."""
-
-    def value(poll: Poll) -> float | None:
-        order, mode, setpoint = envelope.last, poll.values.get("mode"), poll.values.get("setpoint")
-        if mode is None or setpoint is None:
-            return None
-        if poll.t - order.t < READBACK_AFTER_S:
-            return 0.0
-        return float(int(mode) != order.mode or abs(setpoint - order.setpoint) > READBACK_TOLERANCE)
-
-    return value

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.guard.codecs.inverter import MODE, SETPOINT
 from edge_agent.guard.codecs.inverter_writes import (
+    LONGEST_REWRITE_S,
     MAX_CHARGE,
     MAX_DISCHARGE,
     MAX_POWER,
@@ -155,6 +157,54 @@ def test_a_write_without_answer_that_did_not_arrive_is_written_again() -> None:
     belief.unanswered(write, 1.0)
     belief.polled(2, -1042)
     assert belief.next_write(change, 1.0) == write
+
+
+def test_an_epoch_that_comes_before_all_is_written_does_not_begin_anew() -> None:
+    belief, registers = Belief(LIMITS), {}
+    done: list[Write] = []
+    for epoch in range(1, 20):
+        write = belief.next_write(OFF._replace(epoch=epoch), 0.5 * epoch)
+        if write is None:
+            break
+        belief.begin(write)
+        registers[write.address] = write.counts
+        belief.confirm(write, write.counts)
+        done.append(write)
+    assert len(done) == len({write.address for write in done}) == 9
+    again = obey(belief, OFF._replace(epoch=20), registers, 10.0)
+    assert again == done, "once all is written an epoch begins anew"
+
+
+@pytest.mark.parametrize("event", ["ten seconds", "the line was opened again", "a loss"])
+def test_what_was_written_long_ago_or_may_be_lost_is_written_again_at_the_next_epoch(event: str) -> None:
+    belief = Belief(LIMITS)
+    for _ in range(5):
+        write = belief.next_write(OFF, 1.0)
+        assert write is not None
+        belief.begin(write)
+        belief.confirm(write, write.counts)
+    now = 2.0
+    if event == "ten seconds":
+        now = 1.0 + LONGEST_REWRITE_S
+    elif event == "a loss":
+        belief.lose()
+    else:
+        belief.opened()
+    assert belief.next_write(OFF._replace(epoch=2), now) == (SECURITY, 125)
+
+
+def test_limits_that_are_there_need_no_writing_and_are_looked_at_once_an_epoch() -> None:
+    belief = Belief(LIMITS)
+    first = limit_writes(LIMITS)[0]
+    assert belief.next_write(OFF, 0.0) == (SECURITY, 125)
+    assert not belief.should_look_at(Write(MODE, 0))
+    assert belief.should_look_at(first)
+    there = dict(limit_writes(LIMITS))
+    belief.looked_at_limits({**there, MAX_CHARGE: -5210})
+    assert not belief.should_look_at(first)
+    assert [write.address for write in obey(belief, OFF, {})] == [SECURITY, TIMER, SETPOINT, MODE, MAX_CHARGE]
+    belief.next_write(OFF._replace(epoch=2), 1.0)
+    assert belief.should_look_at(first)
 
 
 def test_on_the_way_to_zero_a_refused_write_is_passed_over() -> None:

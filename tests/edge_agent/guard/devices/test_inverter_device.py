@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_agent.guard.codecs.inverter import MODE, SETPOINT
-from edge_agent.guard.codecs.inverter_writes import MAX_DISCHARGE, MAX_POWER, MIN_V, SECURITY, TIMER
+from edge_agent.guard.codecs.inverter_writes import LIMITS, MAX_DISCHARGE, MAX_POWER, MIN_V, SECURITY, TIMER
 from edge_agent.guard.devices.inverter import Inverter
 from edge_agent.guard.model import InverterOrder, Mode, NoData, Reading
 from edge_agent.guard.ports import Arrival
@@ -210,6 +210,24 @@ def test_an_inverter_whose_polls_take_longer_than_their_period_still_gets_its_or
     drive(Mode.OFF, 0.0, shows(Mode.OFF, 0), seconds=10.0)
     drive(Mode.CURRENT, -20.0, shows(Mode.CURRENT, -20), seconds=15.0)
     assert slave.writes()[-1] in {(SETPOINT, 0x10000 - 1042), (TIMER, 20)}
+
+
+def test_a_mode_that_was_lost_on_a_slow_line_comes_back_although_it_is_asked_for_every_second(
+    slave: Any, drive: Drive, inverter: Inverter
+) -> None:
+    drive(Mode.CURRENT, -20.0, shows(Mode.CURRENT, -20))
+    slave.misbehave = lambda _request, reply: [(0.1, reply)]
+    slave.registers |= {MODE: 0, SETPOINT: 0}
+    slave.requests.clear()
+    arrivals: list[Arrival] = []
+    began = time.monotonic()
+    while not shows(Mode.CURRENT, 0)(arrivals):
+        elapsed = time.monotonic() - began
+        assert elapsed < 6.0, slave.writes()
+        inverter.order_inverter(InverterOrder(Mode.CURRENT, 0.0, time.monotonic() + LOOP_S, 2 + int(elapsed)))
+        arrivals += inverter.read()
+    limits = [write for write in slave.writes() if write[0] in LIMITS]
+    assert limits == [], "they were there: one read instead of five writes"
 
 
 class Judging:
