@@ -18,6 +18,9 @@ EXTRA_PDOS = (6, 7, 8)
 EXTRA_PDOS_WITHOUT_SOC = (6,)
 TWIN_SHIFT_RAW = 30  # the second sender of a duplicated module differs by 0.30 V per cell
 
+LONGEST_CATCH_UP_S = 0.5
+"""A flood goes on although the simulator itself was not scheduled: a hole would let the modules answer."""
+
 
 class BmuNodes:
     """All BMUs of the pack. `hear` is called for each frame of the host, `tick` now and then for floods."""
@@ -77,7 +80,7 @@ class BmuNodes:
         return len(self._plant.battery.modules)
 
     def _flood(self, can_id: int, rate: float, now: float) -> None:
-        due = max(self._flood_due.get(can_id, now), now - 0.05)
+        due = max(self._flood_due.get(can_id, now), now - LONGEST_CATCH_UP_S)
         number = 0
         while due <= now:
             frame = Frame(can_id, self._chance.randbytes(8), can_id > 0x7FF)
