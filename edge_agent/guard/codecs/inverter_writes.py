@@ -139,6 +139,11 @@ class Belief:
         """Whether the communication timer was set and is to be refreshed."""
         return TIMER in self._written
 
+    @property
+    def has_access(self) -> bool:
+        """Whether the access code was given: without it every other write is refused."""
+        return SECURITY in self._written
+
     def next_write(self, order: InverterOrder, now: float) -> Write | None:
         """What to write now: nothing but a zero before the registers were looked at, and no energy after a loss."""
         self._accept(order, now)

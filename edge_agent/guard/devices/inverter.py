@@ -206,6 +206,8 @@ class Inverter:
         now = time.monotonic()
         self._counted["refused_writes"] += 1
         self._belief.refuse(write, now)
+        if write.address != SECURITY and not self._belief.has_access:
+            return []  # a zero for an inverter that was not heard: its refusal says that it hears us, nothing is wrong
         return [NoData(SOURCE, "writes", now, "invalid", detail)]
 
     # ---- polling ----

@@ -9,6 +9,7 @@ import pytest
 
 from edge_agent.guard.codecs.inverter import MODE, SETPOINT
 from edge_agent.guard.codecs.inverter_writes import LIMITS, MAX_DISCHARGE, MAX_POWER, MIN_V, SECURITY, TIMER
+from edge_agent.guard.codecs.rtu_frame import crc16
 from edge_agent.guard.devices.inverter import Inverter
 from edge_agent.guard.model import InverterOrder, Mode, NoData, Reading
 from edge_agent.guard.ports import Arrival
@@ -147,6 +148,27 @@ def test_zero_is_written_even_to_an_inverter_that_hears_and_does_not_answer(slav
     slave.misbehave = lambda _request, _reply: []
     drive(Mode.OFF, 0.0, lambda _: slave.registers[SETPOINT] == 0 and slave.registers[MODE] == 0, seconds=3.0)
     assert slave.writes()[-1][0] in {SECURITY, TIMER, SETPOINT, MODE}
+
+
+def test_a_zero_that_is_refused_before_the_access_code_is_no_warning(
+    slave: Any, drive: Drive, inverter: Inverter
+) -> None:
+    drive(Mode.CURRENT, -20.0, shows(Mode.CURRENT, -20))
+    slave.misbehave = lambda _request, _reply: []
+    drive(Mode.CURRENT, 0.0, lambda _: inverter.counters().get("lost_silence"))
+    slave.registers |= {MODE: 0, SETPOINT: 0, SECURITY: 0}  # its timer has tripped meanwhile
+    refusal = bytes([2, 0x86, 4])
+
+    def locked(request: bytes, reply: bytes) -> list[tuple[float, bytes]]:
+        if request[1] == 4 and "refused_writes" not in inverter.counters():
+            return []  # the first that it answers is a write
+        opened = slave.registers[SECURITY] == 125 or request[1] == 4
+        return [(0.0, reply if opened else refusal + crc16(refusal).to_bytes(2, "little"))]
+
+    slave.misbehave = locked
+    arrivals = drive(Mode.CURRENT, 0.0, shows(Mode.CURRENT, 0))
+    assert inverter.counters()["refused_writes"] > 0
+    assert [one for one in arrivals if type(one) is NoData and one.part == "writes"] == []
 
 
 def test_a_clamped_voltage_limit_is_told_and_lived_with(slave: Any, drive: Drive) -> None:
