@@ -223,8 +223,14 @@ def test_rows_events_states_and_answers_reach_link(start: Callable[..., Running]
     peer = link_peer(running.folder / SOCKET_NAME)
     peer.greet()
     running.inbox.put([Opened("inverter", 1.0, "an inverter"), poll(3.5)])
+
+    def tells(packet: bytes) -> bool:
+        return packet[:1] == ipc.STATE and b'"info"' in packet and b"an inverter" in packet
+
     seen = peer.until(lambda packet: packet[:1] == ipc.EVENT)
     assert ipc.unpack_event(seen[-1]).mono_us == 5
+    info = ipc.parse_object((next(filter(tells, seen), None) or peer.until(tells)[-1])[1:])
+    assert info["body"]["devices"]["inverter"] == "an inverter"
     body = {"id": "a1", "target": "pump", "actor": "alice", "body": {"on": True}}
     peer.send(ipc.pack_json(ipc.COMMAND, body))
     answered = peer.json(ipc.ANSWER)
@@ -232,8 +238,6 @@ def test_rows_events_states_and_answers_reach_link(start: Callable[..., Running]
     assert "actor" not in answered
     event = ipc.unpack_event(peer.until(lambda packet: packet[:1] == ipc.EVENT)[-1]).body
     assert (event["kind"], event["actor"], event["command"]) == ("command", "alice", {"on": True})
-    info = next(ipc.parse_object(p[1:]) for p in seen if p[:1] == ipc.STATE and b'"info"' in p and b"an inverter" in p)
-    assert info["body"]["devices"]["inverter"] == "an inverter"
 
 
 def test_health_tells_cycle_latency_memory_and_every_counter(
