@@ -92,6 +92,7 @@ class Intake:
         self._early = set(early)
         self._last_us = dict(last_us)
         self.ahead_us: dict[str, int] = {}
+        self._clock_us: dict[str, int] = {}
         self._names: list[str] = []
         self._rows: list[Rows] = []
         self._gaps = 0
@@ -205,11 +206,12 @@ class Intake:
         else:
             self.ahead_us.pop(name, None)
         self._last_us[name] = times[-1]
+        self._clock_us[name] = mono_us[-1] + offset_us
         return Batch(name, rows.signals, times, values, bad)
 
     def _ahead(self, name: str, times: list[int], last: int) -> list[int]:
         """The clock went back behind what is recorded: go on from there at half speed until it has caught up."""
-        found, before = [], times[0]
+        found, before = [], self._clock_us.get(name, times[0])
         ahead_us = self.ahead_us.get(name, 0)
         for time_us in times:
             ahead_us = max(0, ahead_us - max(0, time_us - before) // 2, last + 1 - time_us)

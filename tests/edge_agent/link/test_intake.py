@@ -69,6 +69,15 @@ def test_times_of_a_source_rise_even_when_the_clock_goes_back() -> None:
     assert all(after > before for before, after in itertools.pairwise((*first, *second, *third)))
 
 
+def test_times_catch_up_at_half_speed_also_one_row_at_a_time() -> None:
+    intake = new()
+    intake.packet(row(1))
+    (before,) = intake.take_rows(10_000_000)[0].times_us
+    for number in range(2, 5):
+        intake.packet(row(number))
+        assert list(intake.take_rows(0)[0].times_us) == [before + 1 + 500 * (number - 2)]
+
+
 def gap(number: int, first: int, last: int) -> bytes:
     return ipc.pack_event(ipc.Event(number, number * 1000, {"kind": "gap", "lane": "tele", "from": first, "to": last}))
 
