@@ -26,7 +26,7 @@ from edge_agent.link.spool import PENDING, RELEASED, Spool
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY = Path("/dev/shm")  # noqa: S108 (each state is judged once: a real disk would only make it slow)
 CALLS = "openat,pwrite64,write,fdatasync,fsync,ftruncate,unlink"
-LINE = re.compile(r"\d+ (?P<call>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+)")
+LINE = re.compile(r"\d+ +(?P<call>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+)")
 HEX = re.compile(r"\\x([0-9a-f]{2})")
 
 SPOOL = """
