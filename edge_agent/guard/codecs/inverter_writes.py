@@ -220,7 +220,7 @@ class Belief:
     def opened(self) -> None:
         """The line was opened again: the next epoch begins anew in any case."""
         self._rewriting_until = 0.0
-        self._look_first = True
+        self.look_first()
 
     def look_first(self) -> None:
         """Time has passed in which anything may have happened: poll before energy is ordered."""

@@ -15,6 +15,7 @@ from shared.errors import DeviceError
 
 SO_RCVBUFFORCE, CAN_RAW_ERR_FILTER = 33, 2
 """Linux numbers that the socket module does not name."""
+INTERFACES = Path("/sys/class/net")
 BUFFER_BYTES = 2 * 1024 * 1024
 OLDEST_S = 1.0
 _PASSING = {errno.ENOBUFS, errno.EAGAIN, errno.EINTR}
@@ -40,7 +41,7 @@ class AfLink:
         self._bulk: BulkReceiver | None = None
         self._poll = select.poll()
         self._drops = 0
-        self._dropped_before = 0
+        self._dropped = self._dropped_by_the_interface()
         self._to_monotonic: float | None = None
 
     def open(self) -> str:
@@ -54,13 +55,14 @@ class AfLink:
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN)
         self._drops = 0
-        self._dropped_before = self._dropped_by_the_interface()
         return f"{self.interface} {self.channel}, buffer {link.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)} bytes"
 
     def counters(self) -> dict[str, int]:
         """What the socket, the kernel's queue before it and this reader lost, refused or found strange."""
-        dropped = self._dropped_by_the_interface() - self._dropped_before
-        return {**self.counted, **({"dropped_frames": dropped} if dropped > 0 else {})}
+        before, self._dropped = self._dropped, self._dropped_by_the_interface()
+        if self._dropped > before:  # less: the adapter was plugged in again, and its interface counts anew
+            self.counted["dropped_frames"] += self._dropped - before
+        return dict(self.counted)
 
     def close(self) -> None:
         """Give the socket back."""
@@ -121,7 +123,7 @@ class AfLink:
     def _dropped_by_the_interface(self) -> int:
         """Frames that never reached any socket: net.core.netdev_max_backlog was too short for a stall."""
         try:
-            return int(Path("/sys/class/net", self.channel, "statistics", "rx_dropped").read_text(encoding="ascii"))
+            return int((INTERFACES / self.channel / "statistics" / "rx_dropped").read_text(encoding="ascii"))
         except (OSError, ValueError):
             return 0  # no interface of the kernel, or it is gone
 
@@ -168,6 +170,6 @@ def _enlarge(link: socket.socket) -> None:
 
 
 def _require_up(channel: str) -> None:
-    flags = int(Path("/sys/class/net", channel, "flags").read_text(encoding="ascii"), 16)
+    flags = int((INTERFACES / channel / "flags").read_text(encoding="ascii"), 16)
     if not flags & 1:
         raise OSError(errno.ENETDOWN, "interface is down")

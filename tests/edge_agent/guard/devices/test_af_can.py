@@ -148,6 +148,22 @@ def test_a_far_end_that_is_gone_is_noticed_when_sending(link: AfLink, far_end: F
         link.send(0x080, b"\xff")
 
 
+def test_frames_that_the_kernel_dropped_are_counted_since_the_start_and_over_a_new_interface(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "can7" / "statistics" / "rx_dropped"
+    said.parent.mkdir(parents=True)
+    said.write_text("5\n")
+    monkeypatch.setattr(af_can, "INTERFACES", tmp_path)
+    link = AfLink("socketcan", "can7", 500_000)
+    assert "dropped_frames" not in link.counters()
+    for kernel, counted in (("12", 7), ("12", 7), ("0", 7), ("3", 10)):
+        said.write_text(f"{kernel}\n")
+        assert link.counters()["dropped_frames"] == counted
+    said.unlink()
+    assert link.counters()["dropped_frames"] == 10
+
+
 def test_a_full_queue_of_the_far_end_is_counted_not_fatal(link: AfLink) -> None:
     for _ in range(1000):
         link.send(0x080, b"\xff")
